@@ -1,0 +1,5 @@
+//! The messaging domain, pure.
+
+pub mod value;
+
+pub use value::{Table, Value};
