@@ -1,0 +1,38 @@
+//! What a queue was declared with, as far as its rules care.
+
+/// What happens to a message that finds the queue full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The oldest go, to dead letters if there is an exchange for them.
+    #[default]
+    DropHead,
+    /// The newcomer is refused.
+    RejectPublish,
+    /// The newcomer is refused and goes to dead letters.
+    RejectPublishDeadLetter,
+}
+
+/// Limits and habits of one queue. The default is a queue without any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Kept over a restart, with its persistent messages.
+    pub durable: bool,
+    pub auto_delete: bool,
+    pub message_ttl_ms: Option<u64>,
+    /// Milliseconds without use after which the queue goes.
+    pub expires_ms: Option<u64>,
+    /// Most messages that may wait.
+    pub length_max: Option<u64>,
+    /// Most body bytes that may wait.
+    pub length_bytes_max: Option<u64>,
+    pub overflow: Overflow,
+    /// Whether messages that leave unwanted go to dead letters or just go.
+    pub dead_letters: bool,
+    /// Highest priority told apart; zero means none are.
+    pub priority_max: u8,
+    pub single_active_consumer: bool,
+    /// Returns after which a message goes to dead letters.
+    pub delivery_limit: Option<u64>,
+    /// Milliseconds a consumer may hold a message.
+    pub consumer_timeout_ms: Option<u64>,
+}
