@@ -1,8 +1,12 @@
 //! The messaging domain, pure.
 
+pub mod access;
+pub mod exchange;
 pub mod message;
+pub mod names;
 pub mod queue;
 pub mod range_set;
+pub mod topology;
 pub mod value;
 
 pub use value::{Table, Value};

@@ -1,1 +1,24 @@
-//! Stub.
+//! Record batches and the segmented log they live in.
+//!
+//! Everything durable is a [`Log`] of [`RecordBatch`]es in Kafka's v2 format, or a [`Journal`] of small changes in the
+//! same format. The crate is synchronous: it starts no thread but for a parallel flush, reads no clock, and touches
+//! files only through a [`Disk`].
+
+mod batch;
+mod disk;
+mod error;
+mod index;
+mod journal;
+mod log;
+mod record;
+mod scan;
+mod segment;
+mod stamp;
+mod varint;
+
+pub use batch::{BatchBuilder, RecordBatch, TimestampType};
+pub use disk::{Disk, DiskFile, FileDisk, FlushStrategy, MemoryDisk};
+pub use error::{BatchError, LogError};
+pub use journal::Journal;
+pub use log::{Damage, Log, LogConfig, LogReader, Recovery};
+pub use record::{Headers, Record, Records};

@@ -1,1 +1,29 @@
-fn main() {}
+//! `cauce`: the broker and its tools in one binary.
+
+mod amqp;
+mod serve;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// A message broker that speaks RabbitMQ's AMQP 0-9-1 and keeps what it confirmed.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the broker until it is told to stop.
+    Serve(serve::Flags),
+}
+
+fn main() -> std::process::ExitCode {
+    match Arguments::parse().command {
+        Command::Serve(flags) => serve::run(flags),
+    }
+}

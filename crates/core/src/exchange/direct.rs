@@ -13,7 +13,9 @@ impl Direct {
     }
 
     pub(crate) fn remove(&mut self, key: &str, destination: &Destination) {
-        let Some(targets) = self.by_key.get_mut(key) else { return };
+        let Some(targets) = self.by_key.get_mut(key) else {
+            return;
+        };
         targets.remove(destination);
         if targets.is_empty() {
             self.by_key.remove(key);

@@ -135,7 +135,9 @@ impl Targets {
     }
 
     fn remove(&mut self, destination: &Destination) {
-        let Some(count) = self.0.get_mut(destination) else { return };
+        let Some(count) = self.0.get_mut(destination) else {
+            return;
+        };
         *count -= 1;
         if *count == 0 {
             self.0.remove(destination);

@@ -1,6 +1,6 @@
 //! Topic: keys are words between dots; in a binding `*` is any one word and `#` any number of them.
 //!
-//! Bindings form a trie of words. Routing walks it once, carrying for each node the *set* of places
+//! Bindings form a trie of words. Routing walks it once, carrying for each node the *set* of             self.visit_after(one, inside.iter());s
 //! in the key it can have been reached at. So no node is visited twice for one key, however many `#`
 //! a binding has, and bindings that do not match cost nothing beyond the words they share.
 
@@ -39,7 +39,11 @@ impl Topic {
     /// Routes and says how many nodes it looked at.
     fn walk<'a>(&'a self, key: &str, found: &mut dyn FnMut(&'a Destination)) -> usize {
         let words: Vec<&str> = words(key).collect();
-        let mut walk = Walk { words: &words, visited: 0, found };
+        let mut walk = Walk {
+            words: &words,
+            visited: 0,
+            found,
+        };
         walk.visit(&self.root, &[0]);
         walk.visited
     }
@@ -56,12 +60,16 @@ impl Node {
 
     /// Removes the destination at the end of `pattern`, and the nodes nothing hangs on any more.
     fn remove<'p>(&mut self, pattern: &mut impl Iterator<Item = &'p str>, destination: &Destination) {
-        let Some(word) = pattern.next() else { return self.targets.remove(destination) };
+        let Some(word) = pattern.next() else {
+            return self.targets.remove(destination);
+        };
         match word {
             "*" => remove_below(&mut self.one, pattern, destination),
             "#" => remove_below(&mut self.any, pattern, destination),
             _ => {
-                let Some(child) = self.words.get_mut(word) else { return };
+                let Some(child) = self.words.get_mut(word) else {
+                    return;
+                };
                 child.remove(pattern, destination);
                 if child.is_bare() {
                     self.words.remove(word);
@@ -107,11 +115,8 @@ impl<'a> Walk<'a, '_, '_> {
             self.visit(any, &onwards);
         }
         let inside = places.strip_suffix(&[end]).unwrap_or(places);
-        if let Some(one) = &node.one
-            && !inside.is_empty()
-        {
-            let onwards: Vec<usize> = inside.iter().map(|place| place + 1).collect();
-            self.visit(one, &onwards);
+        if let Some(one) = &node.one {
+            self.visit_after(one, inside.iter());
         }
         if !node.words.is_empty() {
             self.visit_words(node, inside);
@@ -125,18 +130,37 @@ impl<'a> Walk<'a, '_, '_> {
             if places[..index].iter().any(|&earlier| self.words[earlier] == word) {
                 continue;
             }
-            let Some(child) = node.words.get(word) else { continue };
-            let same = places[index..].iter().filter(|&&later| self.words[later] == word);
-            let onwards: Vec<usize> = same.map(|later| later + 1).collect();
-            self.visit(child, &onwards);
+            let Some(child) = node.words.get(word) else {
+                continue;
+            };
+            let words = self.words;
+            self.visit_after(
+                child,
+                places[index..].iter().filter(|&&later| words[later] == word),
+            );
         }
+    }
+
+    /// Visits a node one word further on. With no `#` above there is only one place, and no list.
+    fn visit_after<'p>(&mut self, node: &'a Node, mut places: impl Iterator<Item = &'p usize>) {
+        let Some(first) = places.next() else { return };
+        let Some(second) = places.next() else {
+            return self.visit(node, &[first + 1]);
+        };
+        let all = [first, second].into_iter().chain(places);
+        let onwards: Vec<usize> = all.map(|place| place + 1).collect();
+        self.visit(node, &onwards);
     }
 }
 
 /// The words of a key. The empty key has none, so `#` matches it and `*` does not; between two dots
 /// there is an empty word.
 fn words(key: &str) -> impl Iterator<Item = &str> {
-    let words = if key.is_empty() { None } else { Some(key.split('.')) };
+    let words = if key.is_empty() {
+        None
+    } else {
+        Some(key.split('.'))
+    };
     words.into_iter().flatten()
 }
 
@@ -149,8 +173,16 @@ mod tests {
 
     #[test]
     fn star_is_one_word_and_hash_any_number() {
-        check("*.orange.*", &["quick.orange.rabbit"], &["quick.orange", "orange", "a.b.orange.c", ""]);
-        check("lazy.#", &["lazy", "lazy.a", "lazy.a.b.c"], &["a.lazy", "lazyy", ""]);
+        check(
+            "*.orange.*",
+            &["quick.orange.rabbit"],
+            &["quick.orange", "orange", "a.b.orange.c", ""],
+        );
+        check(
+            "lazy.#",
+            &["lazy", "lazy.a", "lazy.a.b.c"],
+            &["a.lazy", "lazyy", ""],
+        );
         check("#", &["", "a", "a.b.c", "..."], &[]);
         check("*", &["a", "b"], &["", "a.b"]);
         check("#.b.#", &["b", "a.b", "b.c", "a.b.c", "b.b"], &["a", ""]);
@@ -233,10 +265,17 @@ mod tests {
         let mut topic = Topic::default();
         topic.insert(pattern, &Destination::queue("q"));
         for key in matching {
-            assert_eq!(names_found(|found| topic.route(key, found)), ["q"], "{pattern} and {key}");
+            assert_eq!(
+                names_found(|found| topic.route(key, found)),
+                ["q"],
+                "{pattern} and {key}"
+            );
         }
         for key in others {
-            assert!(names_found(|found| topic.route(key, found)).is_empty(), "{pattern} and {key}");
+            assert!(
+                names_found(|found| topic.route(key, found)).is_empty(),
+                "{pattern} and {key}"
+            );
         }
     }
 
@@ -262,6 +301,9 @@ mod tests {
                 _ => false,
             }
         }
-        matches(&words(pattern).collect::<Vec<_>>(), &words(key).collect::<Vec<_>>())
+        matches(
+            &words(pattern).collect::<Vec<_>>(),
+            &words(key).collect::<Vec<_>>(),
+        )
     }
 }

@@ -72,10 +72,10 @@ impl Effects {
     }
 
     /// Offsets mostly end in a row: the last range grows instead of a new one.
-    pub(super) fn settle(&mut self, offset: u64) {
+    pub(super) fn settle(&mut self, offsets: Range<u64>) {
         match self.settled.last_mut() {
-            Some(last) if last.end == offset => last.end += 1,
-            _ => self.settled.push(offset..offset + 1),
+            Some(last) if last.end == offsets.start => last.end = offsets.end,
+            _ => self.settled.push(offsets),
         }
     }
 

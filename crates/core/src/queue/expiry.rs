@@ -1,6 +1,8 @@
 //! Time: messages that lived long enough, queues that nobody uses, deliveries held too long.
 
-use super::{Effect, Effects, Queue, Reason};
+use std::collections::BTreeSet;
+
+use super::{Effect, Effects, Held, Holder, Queue, Reason};
 
 /// Overdue deliveries are looked for no more often than this.
 const SWEEP_MS: i64 = 60_000;
@@ -8,7 +10,7 @@ const SWEEP_MS: i64 = 60_000;
 impl Queue {
     /// When [`on_timeout`](Queue::on_timeout) must be called next, in milliseconds since 1970-01-01 UTC.
     pub fn next_timeout(&self) -> Option<i64> {
-        let head = self.ready_head().and_then(|offset| self.expires_at(offset));
+        let head = self.line.first().and_then(|offset| self.expires_at(offset));
         [head, self.disused_at(), self.next_sweep()]
             .into_iter()
             .flatten()
@@ -26,10 +28,10 @@ impl Queue {
 
     /// Only the head expires: what stands behind it goes when it comes to the front.
     pub(super) fn expire_head(&mut self, now_ms: i64, out: &mut Effects) {
-        while let Some(offset) = self.ready_head() {
+        while let Some(offset) = self.line.first() {
             let stale = offset < self.exempt_from && self.expires_at(offset).is_some_and(|at| at <= now_ms);
             if !stale {
-                return self.want_head(out);
+                return;
             }
             self.drop_head(Reason::Expired, out);
         }
@@ -37,10 +39,9 @@ impl Queue {
 
     /// Takes the head, which is in memory, out of the line for that reason.
     pub(super) fn drop_head(&mut self, reason: Reason, out: &mut Effects) {
-        let offset = self.pop_head().expect("the caller saw a head");
-        if let Some((block, index)) = self.window.get(offset) {
-            self.ready_bytes -= block.body_bytes(index);
-        }
+        let offset = self.line.pop_first().expect("the caller saw a head");
+        let (block, index) = self.window.get(offset).expect("the caller saw it in memory");
+        self.no_longer_ready(block.body_bytes(index));
         self.leave(offset, reason, out);
     }
 
@@ -76,13 +77,10 @@ impl Queue {
             return;
         }
         self.swept_ms = now_ms;
-        let mut told = Vec::new();
-        for held in self.held.values() {
-            let overdue = held.since_ms.saturating_add_unsigned(timeout_ms) <= now_ms;
-            if overdue && !told.contains(&held.by) {
-                told.push(held.by);
-                out.push(Effect::Overdue { holder: held.by });
-            }
+        let overdue = |held: &&Held| held.since_ms.saturating_add_unsigned(timeout_ms) <= now_ms;
+        let holders: BTreeSet<Holder> = self.held.values().filter(overdue).map(|held| held.by).collect();
+        for holder in holders {
+            out.push(Effect::Overdue { holder });
         }
     }
 }

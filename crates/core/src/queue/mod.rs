@@ -12,24 +12,29 @@
 mod consumers;
 mod effects;
 mod expiry;
+mod line;
+mod loading;
 mod overflow;
 mod rules;
+mod serving;
 #[cfg(test)]
 mod tests;
 mod window;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
 use consumers::Consumers;
+use line::Line;
 use window::Window;
 
-use crate::message::{Block, Message};
+use crate::message::Block;
 use crate::range_set::RangeSet;
 
 pub use consumers::{ConsumerId, SharedLimit, Subscription};
 pub use effects::{Delivery, Effect, Effects, Reason};
+pub use loading::Kept;
 pub use rules::{Overflow, Rules};
 pub use window::Picks;
 
@@ -54,25 +59,20 @@ pub enum SubscribeError {
 }
 
 /// Who holds a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Holder {
     Consumer(ConsumerId),
     /// Whoever asked [`Queue::get`] with this token.
     Getter(u64),
 }
 
+/// Room for so many held messages stays when none is: more was a rare peak.
+const HELD_PLACES_KEPT: usize = 16_384;
+
 #[derive(Debug)]
 struct Held {
     by: Holder,
     since_ms: i64,
-}
-
-/// A message on its way to dead letters.
-#[derive(Debug)]
-struct Leaving {
-    reason: Reason,
-    /// Its effect was pushed; until then it waits to be loaded.
-    announced: bool,
 }
 
 #[derive(Debug)]
@@ -86,12 +86,14 @@ pub struct Queue {
     rules: Rules,
     /// The offset of the next message.
     next: u64,
-    /// Waiting offsets, one set for each priority, lowest first.
-    ready: Vec<RangeSet>,
-    /// Body bytes that wait.
+    line: Line,
+    /// Body bytes of what is in line.
     ready_bytes: u64,
-    held: BTreeMap<u64, Held>,
-    leaving: BTreeMap<u64, Leaving>,
+    /// By offset.
+    held: HashMap<u64, Held, foldhash::fast::RandomState>,
+    leaving: BTreeMap<u64, Reason>,
+    /// Those of `leaving` that must be loaded before they can go.
+    unannounced: BTreeSet<u64>,
     /// Given back while not in memory: loaded first, since its priority and size say where it stands.
     strays: BTreeSet<u64>,
     settled: RangeSet,
@@ -100,12 +102,10 @@ pub struct Queue {
     /// Below this offset nobody knows what was given out before the restart, so all counts as redelivered.
     uncertain_below: u64,
     window: Window,
-    /// Everything below was offered to the log.
-    unwritten_from: u64,
     /// Everything below that was offered to the log is in it, as safely as the log promises.
     stored_upto: u64,
-    /// Where the load under way started.
-    loading: Option<u64>,
+    /// A load is under way.
+    loading: bool,
     gets: VecDeque<WaitingGet>,
     consumers: Consumers,
     /// Offsets from here on do not expire: they just came.
@@ -126,23 +126,22 @@ pub enum Published {
 
 impl Queue {
     pub fn new(rules: Rules, now_ms: i64) -> Queue {
-        let levels = usize::from(rules.priority_max) + 1;
         let consumers = Consumers::new(rules.single_active_consumer);
         Queue {
+            line: Line::new(rules.priority_max),
             rules,
             next: 0,
-            ready: vec![RangeSet::new(); levels],
             ready_bytes: 0,
-            held: BTreeMap::new(),
+            held: HashMap::default(),
             leaving: BTreeMap::new(),
+            unannounced: BTreeSet::new(),
             strays: BTreeSet::new(),
             settled: RangeSet::new(),
             returns: BTreeMap::new(),
             uncertain_below: 0,
             window: Window::default(),
-            unwritten_from: 0,
             stored_upto: 0,
-            loading: None,
+            loading: false,
             gets: VecDeque::new(),
             consumers,
             exempt_from: u64::MAX,
@@ -150,36 +149,6 @@ impl Queue {
             swept_ms: now_ms,
             lost: 0,
         }
-    }
-
-    /// Takes over what a log holds: `kept` says every offset that is in it and not settled, with its
-    /// priority and body size. Offsets it skips below `next` are done.
-    pub fn recover(
-        &mut self,
-        next: u64,
-        kept: impl IntoIterator<Item = Kept>,
-        certain: bool,
-        out: &mut Effects,
-    ) {
-        self.settled.insert_range(0..next);
-        for Kept {
-            offsets,
-            priority,
-            body_bytes,
-        } in kept
-        {
-            for offset in offsets.clone() {
-                self.settled.remove(offset);
-            }
-            let level = self.level(priority);
-            self.ready[level].insert_range(offsets);
-            self.ready_bytes += body_bytes;
-        }
-        self.next = next;
-        self.unwritten_from = next;
-        self.stored_upto = next;
-        self.uncertain_below = if certain { 0 } else { next };
-        self.want_head(out);
     }
 
     pub fn rules(&self) -> &Rules {
@@ -191,7 +160,7 @@ impl Queue {
     }
 
     pub fn ready_count(&self) -> u64 {
-        self.ready.iter().map(RangeSet::len).sum::<u64>() + self.strays.len() as u64
+        self.line.len() + self.strays.len() as u64
     }
 
     pub fn ready_bytes(&self) -> u64 {
@@ -246,16 +215,7 @@ impl Queue {
         }
         let base = self.take_in(block, picks.clone());
         placed.extend((0..picks.len() as u64).map(|n| Published::At(base + n)));
-        self.dispatch_newcomers(base, now_ms, out);
-        self.drop_overflow(out);
-    }
-
-    /// Newcomers get one chance to be taken before they can expire: a message may live zero milliseconds.
-    fn dispatch_newcomers(&mut self, base: u64, now_ms: i64, out: &mut Effects) {
-        self.exempt_from = base;
-        self.dispatch(now_ms, out);
-        self.exempt_from = u64::MAX;
-        self.expire_head(now_ms, out);
+        self.serve_newcomers(base, now_ms, out);
     }
 
     /// Gives offsets to the messages and puts them in line.
@@ -263,18 +223,18 @@ impl Queue {
         let base = self.next;
         let count = picks.len() as u64;
         self.next += count;
-        if self.ready.len() == 1 {
-            self.ready[0].insert_range(base..base + count);
-        } else {
-            for at in 0..picks.len() {
-                let level = self.level(block.traits(picks.index(at)).priority);
-                self.ready[level].insert(base + at as u64);
+        if self.line.has_levels() {
+            for (offset, at) in (base..).zip(0..picks.len()) {
+                let priority = block.traits(picks.index(at)).priority;
+                self.line.insert(offset..offset + 1, priority);
             }
+        } else {
+            self.line.insert(base..base + count, 0);
         }
         self.ready_bytes += (0..picks.len())
             .map(|at| block.body_bytes(picks.index(at)))
             .sum::<u64>();
-        self.window.insert(base, block.clone(), picks, false);
+        self.window.append(base, block.clone(), picks);
         base
     }
 
@@ -293,7 +253,7 @@ impl Queue {
         }
         self.used_ms = now_ms;
         self.consumers.add(consumer, subscription);
-        self.dispatch(now_ms, out);
+        self.move_on(now_ms, out);
         Ok(())
     }
 
@@ -306,26 +266,26 @@ impl Queue {
         if self.consumers.is_empty() && self.rules.auto_delete {
             return out.push(Effect::Unused);
         }
-        self.dispatch(now_ms, out);
+        self.move_on(now_ms, out);
     }
 
     /// Messages left for the client: its window opens by as many.
     pub fn sent(&mut self, consumer: ConsumerId, messages: u32, now_ms: i64, out: &mut Effects) {
         self.consumers.sent(consumer, messages);
-        self.dispatch(now_ms, out);
+        self.move_on(now_ms, out);
     }
 
     /// A limit that consumers share has room again.
     pub fn room_in_shared_limit(&mut self, now_ms: i64, out: &mut Effects) {
         self.consumers.line_up_all();
-        self.dispatch(now_ms, out);
+        self.move_on(now_ms, out);
     }
 
     /// Asks for one message; the answer comes as [`Effect::Got`].
     pub fn get(&mut self, token: u64, no_ack: bool, now_ms: i64, out: &mut Effects) {
         self.used_ms = now_ms;
         self.gets.push_back(WaitingGet { token, no_ack });
-        self.dispatch(now_ms, out);
+        self.move_on(now_ms, out);
     }
 
     /// Something looked the queue up: it counts as used.
@@ -341,12 +301,17 @@ impl Queue {
         now_ms: i64,
         out: &mut Effects,
     ) {
+        // Accepted offsets mostly come in a row, and finish as one.
+        let mut accepted = 0..0;
         for offset in offsets {
             let Some(held) = self.held.remove(&offset) else {
                 continue;
             };
             match outcome {
-                Outcome::Accept => self.finish(offset, out),
+                Outcome::Accept if accepted.end == offset => accepted.end += 1,
+                Outcome::Accept => {
+                    self.finish(std::mem::replace(&mut accepted, offset..offset + 1), out);
+                }
                 Outcome::Release => self.release(offset, out),
                 Outcome::Reject => self.leave(offset, Reason::Rejected, out),
             }
@@ -354,13 +319,18 @@ impl Queue {
                 self.consumers.settled(consumer);
             }
         }
+        self.finish(accepted, out);
+        if self.held.is_empty() {
+            self.held.shrink_to(HELD_PLACES_KEPT);
+        }
         self.move_on(now_ms, out);
     }
 
     /// The message is with the dead letter exchange's queues, as safe as they promise.
     pub fn dead_lettered(&mut self, offset: u64, out: &mut Effects) {
         if self.leaving.remove(&offset).is_some() {
-            self.finish(offset, out);
+            self.unannounced.remove(&offset);
+            self.finish(offset..offset + 1, out);
         }
     }
 
@@ -368,13 +338,11 @@ impl Queue {
     pub fn purge(&mut self, out: &mut Effects) -> u64 {
         let purged = self.ready_count();
         for offset in std::mem::take(&mut self.strays) {
-            self.finish(offset, out);
+            self.finish(offset..offset + 1, out);
         }
-        for level in 0..self.ready.len() {
-            let waiting = std::mem::take(&mut self.ready[level]);
-            for offset in waiting.iter() {
-                self.finish(offset, out);
-            }
+        let line = std::mem::replace(&mut self.line, Line::new(self.rules.priority_max));
+        for run in line.runs() {
+            self.finish(run, out);
         }
         self.ready_bytes = 0;
         purged
@@ -382,7 +350,8 @@ impl Queue {
 
     /// The queue goes: its subscriptions end.
     pub fn close(&mut self, out: &mut Effects) {
-        for consumer in self.consumers.ids() {
+        let consumers = std::mem::replace(&mut self.consumers, Consumers::new(false));
+        for consumer in consumers.ids() {
             out.push(Effect::Cancel { consumer });
         }
         for WaitingGet { token, .. } in self.gets.drain(..) {
@@ -394,200 +363,6 @@ impl Queue {
         }
     }
 
-    /// Messages that came since the last call, are not done and should be in the log: `wanted` picks
-    /// among them. A message settled before this is never written.
-    pub fn take_unwritten(
-        &mut self,
-        wanted: impl Fn(&Message<'_>) -> bool,
-        mut write: impl FnMut(u64, Message<'_>),
-    ) {
-        let (settled, from) = (&self.settled, self.unwritten_from);
-        self.window.visit_unwritten(from, |offset, block, index| {
-            if settled.contains(offset) {
-                return true;
-            }
-            let message = block.message(index);
-            let writes = wanted(&message);
-            if writes {
-                write(offset, message);
-            }
-            writes
-        });
-        self.unwritten_from = self.next;
-    }
-
-    /// What was offered to the log below `offset` is in it.
-    pub fn stored(&mut self, offset: u64) {
-        self.stored_upto = self.stored_upto.max(offset);
-    }
-
-    /// Lets go of messages that the log can give back, but for the head of the line.
-    pub fn evict(&mut self) {
-        let head = self.ready_head().unwrap_or(self.next);
-        self.window.evict_all_but(head, self.stored_upto);
-    }
-
-    /// Bytes of the blocks it keeps in memory; a shared block counts whole.
-    pub fn resident_bytes(&self) -> usize {
-        self.window.cost_bytes()
-    }
-
-    /// What the log gave back for [`Effect::Load`]: it read all of `covered`, and found these
-    /// messages, offsets rising.
-    pub fn loaded(
-        &mut self,
-        covered: Range<u64>,
-        block: &Arc<Block>,
-        offsets: &[u64],
-        now_ms: i64,
-        out: &mut Effects,
-    ) {
-        self.loading = None;
-        let mut found = RangeSet::new();
-        let mut run: Vec<(u64, u32)> = Vec::new();
-        for (index, &offset) in offsets.iter().enumerate() {
-            if self.settled.contains(offset) || self.window.get(offset).is_some() {
-                continue;
-            }
-            found.insert(offset);
-            if run.last().is_some_and(|(last, _)| last + 1 != offset) {
-                self.insert_run(block, &mut run);
-            }
-            run.push((offset, index as u32));
-        }
-        self.insert_run(block, &mut run);
-        self.give_up_missing(covered, &found, out);
-        for offset in found.iter() {
-            self.came_home(offset, out);
-        }
-        self.move_on(now_ms, out);
-    }
-
-    /// Somebody may have waited for this message to be in memory.
-    fn came_home(&mut self, offset: u64, out: &mut Effects) {
-        if self.strays.remove(&offset) {
-            self.line_up_again(offset);
-        }
-        if let Some(leaving) = self.leaving.get(&offset).filter(|leaving| !leaving.announced) {
-            let reason = leaving.reason;
-            self.leave(offset, reason, out);
-        }
-    }
-
-    /// After any change: who can be served, what has expired, what is too much.
-    fn move_on(&mut self, now_ms: i64, out: &mut Effects) {
-        self.dispatch(now_ms, out);
-        self.expire_head(now_ms, out);
-        self.drop_overflow(out);
-    }
-
-    fn insert_run(&mut self, block: &Arc<Block>, run: &mut Vec<(u64, u32)>) {
-        let Some(&(base, _)) = run.first() else { return };
-        let indices: Vec<u32> = run.drain(..).map(|(_, index)| index).collect();
-        self.window
-            .insert(base, block.clone(), Picks::from_indices(&indices), true);
-    }
-
-    /// A waiting offset that the log should have held and did not is damage: it is counted, not waited for.
-    fn give_up_missing(&mut self, covered: Range<u64>, found: &RangeSet, out: &mut Effects) {
-        let missing: Vec<u64> = self
-            .ready
-            .iter()
-            .flat_map(|level| level.runs())
-            .flat_map(|run| run.start.max(covered.start)..run.end.min(covered.end))
-            .chain(self.strays.range(covered.clone()).copied())
-            .chain(self.leaving.range(covered.clone()).map(|(&offset, _)| offset))
-            .filter(|&offset| !found.contains(offset) && self.window.get(offset).is_none())
-            .collect();
-        for offset in missing {
-            for level in &mut self.ready {
-                level.remove(offset);
-            }
-            self.strays.remove(&offset);
-            self.leaving.remove(&offset);
-            self.lost += 1;
-            self.finish(offset, out);
-        }
-    }
-
-    fn level(&self, priority: u8) -> usize {
-        usize::from(priority.min(self.rules.priority_max))
-    }
-
-    fn ready_head(&self) -> Option<u64> {
-        self.ready.iter().rev().find_map(RangeSet::first)
-    }
-
-    fn pop_head(&mut self) -> Option<u64> {
-        self.ready.iter_mut().rev().find_map(RangeSet::pop_first)
-    }
-
-    /// Hands out waiting messages while somebody can take them and they are at hand.
-    fn dispatch(&mut self, now_ms: i64, out: &mut Effects) {
-        while self.serve_get(now_ms, out) || self.serve_consumer(now_ms, out) {}
-        self.want_head(out);
-    }
-
-    fn serve_get(&mut self, now_ms: i64, out: &mut Effects) -> bool {
-        if self.gets.is_empty() {
-            return false;
-        }
-        self.expire_head(now_ms, out);
-        let head = self.ready_head();
-        if head.is_none() && !self.strays.is_empty() || head.is_some_and(|at| self.window.get(at).is_none()) {
-            return false;
-        }
-        let WaitingGet { token, no_ack } = self.gets.pop_front().expect("seen above");
-        let delivery = head.map(|_| self.hand_out(Holder::Getter(token), no_ack, now_ms, out));
-        out.push(Effect::Got {
-            token,
-            delivery,
-            ready: self.ready_count(),
-        });
-        true
-    }
-
-    fn serve_consumer(&mut self, now_ms: i64, out: &mut Effects) -> bool {
-        if !self.consumers.anyone_waiting() {
-            return false;
-        }
-        self.expire_head(now_ms, out);
-        if self
-            .ready_head()
-            .is_none_or(|head| self.window.get(head).is_none())
-        {
-            return false;
-        }
-        let Some((to, no_ack)) = self.consumers.take_next() else {
-            return false;
-        };
-        let delivery = self.hand_out(Holder::Consumer(to), no_ack, now_ms, out);
-        out.push(Effect::Deliver { to, no_ack, delivery });
-        true
-    }
-
-    /// Takes the head, which is in memory, out of the line.
-    fn hand_out(&mut self, by: Holder, no_ack: bool, now_ms: i64, out: &mut Effects) -> Delivery {
-        let offset = self.pop_head().expect("the caller saw a head");
-        let (block, index) = self.window.get(offset).expect("the caller saw it in memory");
-        let (block, index) = (block.clone(), index);
-        self.ready_bytes -= block.body_bytes(index);
-        let returns = self.returns.get(&offset).copied().unwrap_or(0);
-        let redelivered = returns > 0 || offset < self.uncertain_below;
-        if no_ack {
-            self.finish(offset, out);
-        } else {
-            self.held.insert(offset, Held { by, since_ms: now_ms });
-        }
-        Delivery {
-            offset,
-            redelivered,
-            returns,
-            block,
-            index,
-        }
-    }
-
     /// Back to its place, unless it came back too often.
     fn release(&mut self, offset: u64, out: &mut Effects) {
         let returns = self.returns.entry(offset).or_insert(0);
@@ -596,83 +371,49 @@ impl Queue {
         if self.rules.delivery_limit.is_some_and(|limit| returns > limit) {
             return self.leave(offset, Reason::DeliveryLimit, out);
         }
-        match self.window.get(offset) {
-            Some(_) => self.line_up_again(offset),
-            None => {
-                self.strays.insert(offset);
-            }
+        if self.window.contains(offset) {
+            self.line_up_again(offset);
+        } else {
+            self.strays.insert(offset);
         }
     }
 
     fn line_up_again(&mut self, offset: u64) {
         let (block, index) = self.window.get(offset).expect("the caller saw it in memory");
         let (priority, bytes) = (block.traits(index).priority, block.body_bytes(index));
-        let level = self.level(priority);
-        self.ready[level].insert(offset);
+        self.line.insert(offset..offset + 1, priority);
         self.ready_bytes += bytes;
     }
 
     /// The message leaves unwanted, and is no longer ready or held.
     fn leave(&mut self, offset: u64, reason: Reason, out: &mut Effects) {
         if !self.rules.dead_letters {
-            return self.finish(offset, out);
+            return self.finish(offset..offset + 1, out);
         }
-        let at_hand = self
-            .window
-            .get(offset)
-            .map(|(block, index)| (block.clone(), index));
-        self.leaving.insert(
+        self.leaving.insert(offset, reason);
+        let Some((block, index)) = self.window.get(offset) else {
+            self.unannounced.insert(offset);
+            return;
+        };
+        let (block, index) = (block.clone(), index);
+        out.push(Effect::DeadLetter {
             offset,
-            Leaving {
-                reason,
-                announced: at_hand.is_some(),
-            },
-        );
-        if let Some((block, index)) = at_hand {
-            out.push(Effect::DeadLetter {
-                offset,
-                reason,
-                block,
-                index,
-            });
-        }
+            reason,
+            block,
+            index,
+        });
     }
 
     /// Done with: forgotten here, and remembered as settled.
-    fn finish(&mut self, offset: u64, out: &mut Effects) {
-        self.settled.insert(offset);
-        self.window.release(offset);
-        if !self.returns.is_empty() {
-            self.returns.remove(&offset);
-        }
-        out.settle(offset);
-    }
-
-    /// What must be in memory is: the head, whose expiry matters even when nobody waits for it, and
-    /// whatever went somewhere while it was not.
-    fn want_head(&mut self, out: &mut Effects) {
-        if self.loading.is_some() {
+    fn finish(&mut self, offsets: Range<u64>, out: &mut Effects) {
+        if offsets.is_empty() {
             return;
         }
-        let absent = self.ready_head().filter(|&head| self.window.get(head).is_none());
-        let stray = || self.strays.first().copied();
-        let unannounced = || {
-            self.leaving
-                .iter()
-                .find(|(_, leaving)| !leaving.announced)
-                .map(|(&offset, _)| offset)
-        };
-        if let Some(from) = absent.or_else(stray).or_else(unannounced) {
-            self.loading = Some(from);
-            out.push(Effect::Load { from });
+        self.settled.insert_range(offsets.clone());
+        self.window.release(offsets.clone());
+        while let Some((&offset, _)) = self.returns.range(offsets.clone()).next() {
+            self.returns.remove(&offset);
         }
+        out.settle(offsets);
     }
-}
-
-/// A run of offsets that a log still holds for a queue.
-#[derive(Debug, Clone)]
-pub struct Kept {
-    pub offsets: Range<u64>,
-    pub priority: u8,
-    pub body_bytes: u64,
 }

@@ -11,7 +11,7 @@ impl Queue {
         limited && self.rules.overflow != Overflow::DropHead
     }
 
-    /// One message at a time, so that each finds the queue as the one before left it.
+    /// Takes in as many as fit, serves them, and looks again: who was served made room.
     pub(super) fn publish_within_limits(
         &mut self,
         block: &Arc<Block>,
@@ -20,30 +20,42 @@ impl Queue {
         out: &mut Effects,
         placed: &mut Vec<Published>,
     ) {
-        for at in 0..picks.len() {
-            let index = picks.index(at);
-            if self.is_full() {
+        let mut at = 0;
+        while at < picks.len() {
+            let fitting = self.fitting(block, picks, at);
+            if fitting == 0 {
                 placed.push(Published::Refused);
-                if self.rules.overflow == Overflow::RejectPublishDeadLetter && self.rules.dead_letters {
-                    out.push(Effect::DeadLetterRefused {
-                        block: block.clone(),
-                        index,
-                    });
-                }
+                self.refuse(block, picks.index(at), out);
+                at += 1;
                 continue;
             }
-            let base = self.take_in(block, Picks::Run(index..index + 1));
-            placed.push(Published::At(base));
-            self.dispatch_newcomers(base, now_ms, out);
+            let base = self.take_in(block, picks.slice(at..at + fitting));
+            placed.extend((base..self.next).map(Published::At));
+            self.serve_newcomers(base, now_ms, out);
+            at += fitting;
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.rules.length_max.is_some_and(|max| self.ready_count() >= max)
-            || self
-                .rules
-                .length_bytes_max
-                .is_some_and(|max| self.ready_bytes >= max)
+    fn refuse(&self, block: &Arc<Block>, index: u32, out: &mut Effects) {
+        if self.rules.overflow == Overflow::RejectPublishDeadLetter && self.rules.dead_letters {
+            let block = block.clone();
+            out.push(Effect::DeadLetterRefused { block, index });
+        }
+    }
+
+    /// How many from there on find the queue not full. The last may take it over its limit in bytes.
+    fn fitting(&self, block: &Block, picks: &Picks, from: usize) -> usize {
+        let length_max = self.rules.length_max.unwrap_or(u64::MAX);
+        let bytes_max = self.rules.length_bytes_max.unwrap_or(u64::MAX);
+        let places = length_max.saturating_sub(self.ready_count());
+        let mut bytes = self.ready_bytes;
+        let fits = |at: &usize| {
+            let room = bytes < bytes_max;
+            bytes += block.body_bytes(picks.index(*at));
+            room
+        };
+        let places = usize::try_from(places).unwrap_or(usize::MAX);
+        (from..picks.len()).take(places).take_while(fits).count()
     }
 
     pub(super) fn drop_overflow(&mut self, out: &mut Effects) {
@@ -51,15 +63,12 @@ impl Queue {
             return;
         }
         while self.is_over() {
-            // A head that is not in memory is on its way; `loaded` comes back here.
-            if self
-                .ready_head()
-                .is_none_or(|head| self.window.get(head).is_none())
-            {
+            // A head that is not in memory is on its way, as is a stray; `loaded` comes back here.
+            let at_hand = self.line.first().is_some_and(|head| self.window.contains(head));
+            if !at_hand || !self.strays.is_empty() {
                 return;
             }
             self.drop_head(Reason::MaxLength, out);
-            self.want_head(out);
         }
     }
 

@@ -1,0 +1,101 @@
+//! Definitions on disk: a journal of changes, one JSON object each. Applied in order they give back
+//! the virtual hosts, users, exchanges, queues and bindings of the node.
+//!
+//! Arguments are kept as encoded AMQP tables in hexadecimal, so that every value keeps its width.
+
+use cauce_amqp::table::{RawTable, encode_table};
+use cauce_core::Table;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub(crate) enum Change {
+    Vhost { name: String },
+    VhostGone { name: String },
+    User { name: String, password_hash: String, tags: Vec<String> },
+    UserGone { name: String },
+    Permissions { user: String, vhost: String, configure: String, write: String, read: String },
+    PermissionsGone { user: String, vhost: String },
+    Exchange {
+        vhost: String,
+        name: String,
+        kind: String,
+        auto_delete: bool,
+        internal: bool,
+        arguments: Arguments,
+    },
+    ExchangeGone { vhost: String, name: String },
+    Queue { vhost: String, name: String, id: u64, auto_delete: bool, arguments: Arguments },
+    QueueGone { vhost: String, name: String },
+    Binding(BindingChange),
+    BindingGone(BindingChange),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct BindingChange {
+    pub(crate) vhost: String,
+    pub(crate) source: String,
+    pub(crate) to_exchange: bool,
+    pub(crate) destination: String,
+    pub(crate) key: String,
+    pub(crate) arguments: Arguments,
+}
+
+impl Change {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("changes are plain data")
+    }
+
+    pub(crate) fn decode(entry: &[u8]) -> Result<Change, serde_json::Error> {
+        serde_json::from_slice(entry)
+    }
+}
+
+/// A table in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Arguments(String);
+
+impl From<&Table> for Arguments {
+    fn from(table: &Table) -> Arguments {
+        use std::fmt::Write;
+        let mut bytes = Vec::new();
+        encode_table(table, &mut bytes);
+        let mut text = String::with_capacity(bytes.len() * 2);
+        for byte in bytes {
+            write!(text, "{byte:02x}").expect("writing to a string");
+        }
+        Arguments(text)
+    }
+}
+
+impl Arguments {
+    /// What was encoded is ours; anything else reads as no arguments.
+    pub(crate) fn table(&self) -> Table {
+        let digits = self.0.as_bytes().chunks_exact(2).map(|pair| {
+            let text = std::str::from_utf8(pair).ok()?;
+            u8::from_str_radix(text, 16).ok()
+        });
+        let bytes: Option<Vec<u8>> = digits.collect();
+        bytes.and_then(|bytes| RawTable(&bytes).decode().ok()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cauce_core::Value;
+
+    #[test]
+    fn a_change_reads_back_with_the_width_of_every_value() {
+        let table: Table = [("x-message-ttl", Value::I32(5)), ("x-name", Value::text("ñ"))].into_iter().collect();
+        let change = Change::Queue {
+            vhost: "/".into(),
+            name: "q".into(),
+            id: 7,
+            auto_delete: false,
+            arguments: (&table).into(),
+        };
+        let Change::Queue { arguments, .. } = Change::decode(&change.encode()).unwrap() else { panic!() };
+        assert_eq!(arguments.table(), table);
+    }
+}

@@ -1,0 +1,21 @@
+//! Every bound of the runtime, in one place.
+
+/// Bytes that publishers may have in a queue's mailbox before they wait.
+pub(crate) const MAILBOX_BYTES_MAX: usize = 8 << 20;
+
+/// Commands a queue takes before it carries out effects.
+pub(crate) const TURN_COMMANDS_MAX: usize = 256;
+
+/// Bytes the storage thread writes before it flushes and answers.
+pub(crate) const STORAGE_BATCH_BYTES: usize = 32 << 20;
+
+/// A log whose messages are all done is emptied once it holds this much.
+pub(crate) const TRIM_ACTIVE_BYTES_MIN: u64 = 1 << 20;
+
+/// Bytes read from a log at a time when messages come back to memory.
+pub(crate) const LOAD_BYTES: usize = 256 << 10;
+
+/// Share of the memory budget, in percent, above which queues let go of what the log can give back.
+pub(crate) const PAGING_PERCENT: usize = 40;
+
+const _: () = assert!(MAILBOX_BYTES_MAX <= STORAGE_BATCH_BYTES);

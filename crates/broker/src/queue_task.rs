@@ -1,0 +1,649 @@
+//! The task that owns one queue: it takes commands in batches, calls the machine, and carries its
+//! effects out. Nobody else changes the queue.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use cauce_core::message::{Block, BlockBuilder};
+use cauce_core::queue::{
+    ConsumerId, Delivery, Effect, Effects, Holder, Outcome, Picks, Published, Queue, Reason, SubscribeError,
+    Subscription,
+};
+use cauce_core::range_set::RangeSet;
+use cauce_log::{BatchBuilder, LogReader};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::clock::now_ms;
+use crate::dead_letter::{self, Receipt as DeadLetterReceipt};
+use crate::limits::{LOAD_BYTES, MAILBOX_BYTES_MAX, TURN_COMMANDS_MAX};
+use crate::storage::{Job, QueueId};
+use crate::stored;
+use crate::vhost::Vhost;
+
+/// The way up to a connection. It never waits: what a connection gets is bounded by the credit it gave.
+pub type Link = UnboundedSender<Event>;
+
+/// What queues tell a connection.
+#[derive(Debug)]
+pub enum Event {
+    Deliver { queue: Arc<QueueHandle>, deliveries: Vec<ToConsumer> },
+    Got { token: u64, delivery: Option<Delivery>, ready: u64 },
+    /// Publishes that are as safe as they get (`true`) or were refused, by the tags they came with.
+    Confirmed(Vec<(ConfirmTag, bool)>),
+    /// The queue ended this subscription.
+    Cancelled { consumer: ConsumerId },
+    /// A delivery was held longer than the queue allows.
+    Overdue { holder: Holder, queue: Arc<str> },
+    /// The node asks the connection to end, with this reason.
+    Close { reason: String },
+}
+
+#[derive(Debug)]
+pub struct ToConsumer {
+    pub consumer: ConsumerId,
+    pub delivery: Delivery,
+}
+
+/// Where a confirm belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfirmTag {
+    pub channel: u16,
+    pub sequence: u64,
+}
+
+/// Who hears what became of the messages of a batch.
+#[derive(Debug)]
+pub enum Receipts {
+    Nobody,
+    /// One a message, in order; `None` if nobody waits to hear of it.
+    Connection { link: Link, tags: Vec<Option<ConfirmTag>> },
+    DeadLetter(Arc<DeadLetterReceipt>),
+}
+
+#[derive(Debug)]
+pub(crate) enum QueueCommand {
+    Publish { block: Arc<Block>, picks: Picks, receipts: Receipts, permit: Option<OwnedSemaphorePermit> },
+    Subscribe {
+        consumer: ConsumerId,
+        subscription: Subscription,
+        link: Link,
+        done: oneshot::Sender<Result<(), SubscribeError>>,
+    },
+    Unsubscribe { consumer: ConsumerId, done: Option<oneshot::Sender<()>> },
+    Sent { consumer: ConsumerId, messages: u32 },
+    RoomInSharedLimit,
+    Get { token: u64, no_ack: bool, link: Link },
+    Settle { offsets: Vec<u64>, outcome: Outcome },
+    Touch,
+    Purge { done: oneshot::Sender<u64> },
+    Status { done: oneshot::Sender<Status> },
+    /// Answers, then ends the task; what is in the queue is gone.
+    Delete { if_unused: bool, if_empty: bool, done: oneshot::Sender<Result<u64, DeleteError>> },
+    DeadLettered { offset: u64 },
+    Loaded { covered: Range<u64>, block: Arc<Block>, offsets: Vec<u64> },
+    Stored { upto: u64, reader: LogReader },
+    Evict,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    pub ready: u64,
+    pub held: u64,
+    pub consumers: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DeleteError {
+    #[error("in use")]
+    InUse,
+    #[error("not empty")]
+    NotEmpty,
+}
+
+/// Commands to one queue. Sending to a queue that is gone does nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Mailbox(UnboundedSender<QueueCommand>);
+
+impl Mailbox {
+    pub(crate) fn send(&self, command: QueueCommand) {
+        let _ = self.0.send(command);
+    }
+}
+
+/// A queue as others see it.
+#[derive(Debug)]
+pub struct QueueHandle {
+    pub(crate) id: QueueId,
+    pub name: Arc<str>,
+    mailbox: Mailbox,
+    /// Bytes that publishers may still put into the mailbox.
+    room: Arc<Semaphore>,
+    counts: Arc<Counts>,
+}
+
+/// Numbers anybody may read without asking the task; true as of its last turn.
+#[derive(Debug, Default)]
+struct Counts {
+    ready: AtomicU64,
+    held: AtomicU64,
+    consumers: AtomicU64,
+}
+
+impl QueueHandle {
+    /// Hands messages over; waits while the queue has too many bytes in its mailbox.
+    pub async fn publish(&self, block: Arc<Block>, picks: Picks, receipts: Receipts) {
+        let bytes = block.cost_bytes().min(MAILBOX_BYTES_MAX) as u32;
+        let permit = self.room.clone().acquire_many_owned(bytes).await.ok();
+        self.mailbox.send(QueueCommand::Publish { block, picks, receipts, permit });
+    }
+
+    /// The same for the node's own messages, which are bounded elsewhere and must not wait.
+    pub(crate) fn publish_now(&self, block: Arc<Block>, picks: Picks, receipts: Receipts) {
+        self.mailbox.send(QueueCommand::Publish { block, picks, receipts, permit: None });
+    }
+
+    pub async fn subscribe(
+        &self,
+        consumer: ConsumerId,
+        subscription: Subscription,
+        link: Link,
+    ) -> Option<Result<(), SubscribeError>> {
+        self.ask(|done| QueueCommand::Subscribe { consumer, subscription, link, done }).await
+    }
+
+    /// Ends the subscription; nothing is delivered to it after the answer.
+    pub async fn unsubscribe(&self, consumer: ConsumerId) {
+        self.ask(|done| QueueCommand::Unsubscribe { consumer, done: Some(done) }).await;
+    }
+
+    pub fn forget_consumer(&self, consumer: ConsumerId) {
+        self.mailbox.send(QueueCommand::Unsubscribe { consumer, done: None });
+    }
+
+    pub fn sent(&self, consumer: ConsumerId, messages: u32) {
+        self.mailbox.send(QueueCommand::Sent { consumer, messages });
+    }
+
+    pub fn room_in_shared_limit(&self) {
+        self.mailbox.send(QueueCommand::RoomInSharedLimit);
+    }
+
+    pub fn get(&self, token: u64, no_ack: bool, link: Link) {
+        self.mailbox.send(QueueCommand::Get { token, no_ack, link });
+    }
+
+    pub fn settle(&self, offsets: Vec<u64>, outcome: Outcome) {
+        self.mailbox.send(QueueCommand::Settle { offsets, outcome });
+    }
+
+    /// Counts as use of the queue.
+    pub fn touch(&self) {
+        self.mailbox.send(QueueCommand::Touch);
+    }
+
+    pub async fn purge(&self) -> u64 {
+        self.ask(|done| QueueCommand::Purge { done }).await.unwrap_or(0)
+    }
+
+    /// What the queue holds after all that was sent to it before.
+    pub async fn status(&self) -> Status {
+        let gone = Status { ready: 0, held: 0, consumers: 0 };
+        self.ask(|done| QueueCommand::Status { done }).await.unwrap_or(gone)
+    }
+
+    pub(crate) async fn delete(&self, if_unused: bool, if_empty: bool) -> Option<Result<u64, DeleteError>> {
+        self.ask(|done| QueueCommand::Delete { if_unused, if_empty, done }).await
+    }
+
+    pub(crate) fn dead_lettered(&self, offset: u64) {
+        self.mailbox.send(QueueCommand::DeadLettered { offset });
+    }
+
+    pub(crate) fn evict(&self) {
+        self.mailbox.send(QueueCommand::Evict);
+    }
+
+    /// As of the queue's last turn.
+    pub fn last_status(&self) -> Status {
+        Status {
+            ready: self.counts.ready.load(Ordering::Relaxed),
+            held: self.counts.held.load(Ordering::Relaxed),
+            consumers: self.counts.consumers.load(Ordering::Relaxed) as usize,
+        }
+    }
+
+    /// `None` if the queue is gone.
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> QueueCommand) -> Option<T> {
+        let (done, answer) = oneshot::channel();
+        self.mailbox.send(command(done));
+        answer.await.ok()
+    }
+}
+
+/// A confirm that waits for the log.
+#[derive(Debug)]
+enum Pending {
+    Tag(Link, ConfirmTag),
+    DeadLetter(Arc<DeadLetterReceipt>),
+}
+
+pub(crate) struct QueueTask {
+    handle: Arc<QueueHandle>,
+    vhost: Arc<Vhost>,
+    queue: Queue,
+    effects: Effects,
+    placed: Vec<Published>,
+    batch: BatchBuilder,
+    /// Offsets that were handed to the storage thread and are not done.
+    written: RangeSet,
+    reader: Option<LogReader>,
+    /// By offset, rising.
+    pending: VecDeque<(u64, Pending)>,
+    /// Publishes of this turn whose place in the log is not yet decided.
+    arrived: Vec<(u64, Pending)>,
+    links: Vec<(ConsumerId, Link)>,
+    gets: Vec<(u64, Link)>,
+    /// Who asked for the state of the queue after this turn.
+    asked: Vec<oneshot::Sender<Status>>,
+    /// Sent to connections that are gone.
+    bounced: Vec<u64>,
+    up: Up,
+}
+
+impl QueueTask {
+    pub(crate) fn spawn(
+        id: QueueId,
+        name: Arc<str>,
+        vhost: Arc<Vhost>,
+        queue: Queue,
+        effects: Effects,
+        reader: Option<LogReader>,
+    ) -> Arc<QueueHandle> {
+        let (sender, mailbox) = unbounded_channel();
+        let handle = Arc::new(QueueHandle {
+            id,
+            name,
+            mailbox: Mailbox(sender),
+            room: Arc::new(Semaphore::new(MAILBOX_BYTES_MAX)),
+            counts: Arc::default(),
+        });
+        let mut written = RangeSet::new();
+        written.insert_range(0..queue.next_offset());
+        let task = QueueTask {
+            handle: handle.clone(),
+            vhost,
+            queue,
+            effects,
+            placed: Vec::new(),
+            batch: BatchBuilder::new(),
+            written,
+            reader,
+            pending: VecDeque::new(),
+            arrived: Vec::new(),
+            links: Vec::new(),
+            gets: Vec::new(),
+            asked: Vec::new(),
+            bounced: Vec::new(),
+            up: Up::default(),
+        };
+        tokio::spawn(task.run(mailbox));
+        handle
+    }
+
+    async fn run(mut self, mut mailbox: UnboundedReceiver<QueueCommand>) {
+        let mut commands = Vec::with_capacity(TURN_COMMANDS_MAX);
+        self.finish_turn();
+        loop {
+            let wake_at = self.queue.next_timeout();
+            let timeout = async {
+                match wake_at {
+                    Some(at) => tokio::time::sleep(until(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                count = mailbox.recv_many(&mut commands, TURN_COMMANDS_MAX) => if count == 0 { return },
+                () = timeout => self.queue.on_timeout(now_ms(), &mut self.effects),
+            }
+            let now_ms = now_ms();
+            for command in commands.drain(..) {
+                if self.obey(command, now_ms).is_break() {
+                    self.finish_turn();
+                    return self.vhost.storage().send(Job::Forget { queue: self.handle.id });
+                }
+            }
+            self.finish_turn();
+        }
+    }
+
+    fn obey(&mut self, command: QueueCommand, now_ms: i64) -> std::ops::ControlFlow<()> {
+        let out = &mut self.effects;
+        match command {
+            QueueCommand::Publish { block, picks, receipts, permit } => {
+                self.publish(&block, &picks, receipts, now_ms);
+                drop(permit);
+            }
+            QueueCommand::Subscribe { consumer, subscription, link, done } => {
+                let answer = self.queue.subscribe(consumer, subscription, now_ms, out);
+                if answer.is_ok() {
+                    self.links.push((consumer, link));
+                }
+                // The answer goes before the first delivery, which leaves at the end of the turn.
+                let _ = done.send(answer);
+            }
+            QueueCommand::Unsubscribe { consumer, done } => {
+                self.queue.unsubscribe(consumer, now_ms, out);
+                // What was on its way this turn still goes up before the answer.
+                self.carry_out_effects();
+                self.send_up();
+                self.links.retain(|(other, _)| *other != consumer);
+                if let Some(done) = done {
+                    let _ = done.send(());
+                }
+            }
+            QueueCommand::Sent { consumer, messages } => self.queue.sent(consumer, messages, now_ms, out),
+            QueueCommand::RoomInSharedLimit => self.queue.room_in_shared_limit(now_ms, out),
+            QueueCommand::Get { token, no_ack, link } => {
+                self.gets.push((token, link));
+                self.queue.get(token, no_ack, now_ms, out);
+            }
+            QueueCommand::Settle { offsets, outcome } => self.queue.settle(offsets, outcome, now_ms, out),
+            QueueCommand::Touch => self.queue.touch(now_ms),
+            QueueCommand::Purge { done } => drop(done.send(self.queue.purge(out))),
+            QueueCommand::Status { done } => self.asked.push(done),
+            QueueCommand::Delete { if_unused, if_empty, done } => {
+                return self.delete(if_unused, if_empty, done);
+            }
+            QueueCommand::DeadLettered { offset } => self.queue.dead_lettered(offset, out),
+            QueueCommand::Loaded { covered, block, offsets } => {
+                self.queue.loaded(covered, &block, &offsets, now_ms, out);
+            }
+            QueueCommand::Stored { upto, reader } => {
+                self.reader = Some(reader);
+                self.queue.stored(upto);
+                self.confirm_below(upto);
+            }
+            QueueCommand::Evict => self.queue.evict(),
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    fn publish(&mut self, block: &Arc<Block>, picks: &Picks, receipts: Receipts, now_ms: i64) {
+        self.placed.clear();
+        self.queue.publish(block, picks, now_ms, &mut self.effects, &mut self.placed);
+        match receipts {
+            Receipts::Nobody => {}
+            Receipts::Connection { link, tags } => {
+                for (&placed, tag) in self.placed.iter().zip(tags) {
+                    let Some(tag) = tag else { continue };
+                    match placed {
+                        Published::At(offset) => {
+                            self.arrived.push((offset, Pending::Tag(link.clone(), tag)));
+                        }
+                        Published::Refused => self.up.confirm(&link, tag, false),
+                    }
+                }
+            }
+            Receipts::DeadLetter(receipt) => match self.placed.first() {
+                Some(&Published::At(offset)) => self.arrived.push((offset, Pending::DeadLetter(receipt))),
+                _ => receipt.one_done(),
+            },
+        }
+    }
+
+    fn delete(
+        &mut self,
+        if_unused: bool,
+        if_empty: bool,
+        done: oneshot::Sender<Result<u64, DeleteError>>,
+    ) -> std::ops::ControlFlow<()> {
+        let refusal = if if_unused && self.queue.consumer_count() > 0 {
+            Some(DeleteError::InUse)
+        } else if if_empty && self.queue.ready_count() > 0 {
+            Some(DeleteError::NotEmpty)
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
+            let _ = done.send(Err(error));
+            return std::ops::ControlFlow::Continue(());
+        }
+        let ready = self.queue.ready_count();
+        self.queue.close(&mut self.effects);
+        let _ = done.send(Ok(ready));
+        std::ops::ControlFlow::Break(())
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            ready: self.queue.ready_count(),
+            held: self.queue.held_count(),
+            consumers: self.queue.consumer_count(),
+        }
+    }
+
+    fn finish_turn(&mut self) {
+        self.carry_out_effects();
+        self.write_arrivals();
+        self.decide_confirms();
+        self.send_up();
+        self.take_back_bounced();
+        self.settle_written();
+        if self.vhost.memory().is_paging() {
+            self.queue.evict();
+        }
+        let status = self.status();
+        self.handle.counts.ready.store(status.ready, Ordering::Relaxed);
+        self.handle.counts.held.store(status.held, Ordering::Relaxed);
+        self.handle.counts.consumers.store(status.consumers as u64, Ordering::Relaxed);
+        for done in self.asked.drain(..) {
+            let _ = done.send(status);
+        }
+    }
+
+    fn send_up(&mut self) {
+        for (link, deliveries) in self.up.deliveries.drain(..) {
+            let queue = self.handle.clone();
+            if let Err(bounced) = link.send(Event::Deliver { queue, deliveries }) {
+                let Event::Deliver { deliveries, .. } = bounced.0 else { continue };
+                self.bounced.extend(deliveries.iter().map(|to| to.delivery.offset));
+                self.links.retain(|(_, other)| !other.same_channel(&link));
+                for to in deliveries {
+                    self.queue.unsubscribe(to.consumer, now_ms(), &mut self.effects);
+                }
+            }
+        }
+        for (link, confirms) in self.up.confirms.drain(..) {
+            let _ = link.send(Event::Confirmed(confirms));
+        }
+    }
+
+    /// Each round takes a dead consumer out of the queue, so this ends.
+    fn take_back_bounced(&mut self) {
+        while !self.bounced.is_empty() {
+            let offsets = std::mem::take(&mut self.bounced);
+            self.queue.settle(offsets, Outcome::Release, now_ms(), &mut self.effects);
+            self.carry_out_effects();
+            self.send_up();
+        }
+    }
+
+    fn carry_out_effects(&mut self) {
+        for effect in self.effects.drain() {
+            match effect {
+                Effect::Deliver { to, delivery, no_ack: _ } => {
+                    if let Some((_, link)) = self.links.iter().find(|(consumer, _)| *consumer == to) {
+                        self.up.deliver(link, ToConsumer { consumer: to, delivery });
+                    }
+                }
+                Effect::Got { token, delivery, ready } => {
+                    if let Some(at) = self.gets.iter().position(|(other, _)| *other == token) {
+                        let (_, link) = self.gets.swap_remove(at);
+                        if let Err(bounced) = link.send(Event::Got { token, delivery, ready }) {
+                            let Event::Got { delivery, .. } = bounced.0 else { continue };
+                            self.bounced.extend(delivery.map(|delivery| delivery.offset));
+                        }
+                    }
+                }
+                Effect::Cancel { consumer } => {
+                    if let Some((_, link)) = self.links.iter().find(|(other, _)| *other == consumer) {
+                        let _ = link.send(Event::Cancelled { consumer });
+                    }
+                }
+                Effect::Overdue { holder } => {
+                    if let Holder::Consumer(consumer) = holder {
+                        if let Some((_, link)) = self.links.iter().find(|(other, _)| *other == consumer) {
+                            let _ = link.send(Event::Overdue { holder, queue: self.handle.name.clone() });
+                        }
+                    }
+                }
+                Effect::DeadLetter { offset, reason, block, index } => {
+                    let receipt = DeadLetterReceipt::new(self.handle.clone(), offset);
+                    dead_letter::publish(
+                        &self.vhost,
+                        &self.handle.name,
+                        &block.message(index),
+                        reason,
+                        Some(receipt),
+                    );
+                }
+                Effect::DeadLetterRefused { block, index } => {
+                    let message = block.message(index);
+                    dead_letter::publish(&self.vhost, &self.handle.name, &message, Reason::MaxLength, None);
+                }
+                Effect::Load { from } => load(&self.handle, &self.vhost, self.reader.clone(), from),
+                Effect::Unused => self.vhost.delete_unused(self.handle.clone()),
+            }
+        }
+    }
+
+    /// What came this turn and is to be kept becomes one record batch.
+    fn write_arrivals(&mut self) {
+        let durable = self.queue.rules().durable;
+        let paging = self.vhost.memory().is_paging();
+        if !durable && !paging && self.batch.is_empty() {
+            return self.queue.take_unwritten(|_| false, |_, _| {});
+        }
+        let (batch, written) = (&mut self.batch, &mut self.written);
+        let mut empty = true;
+        self.queue.take_unwritten(
+            |message| paging || (durable && message.traits.persistent),
+            |offset, message| {
+                if empty {
+                    batch.start(offset as i64, message.traits.arrived_ms);
+                    empty = false;
+                }
+                stored::push(batch, offset, &message);
+                written.insert(offset);
+            },
+        );
+        if !empty {
+            let (batch, upto) = (self.batch.finish(), self.queue.next_offset());
+            let mailbox = self.handle.mailbox.clone();
+            self.vhost.storage().send(Job::Append { queue: self.handle.id, batch, upto, mailbox });
+        }
+    }
+
+    /// Only what is in the log needs remembering as done.
+    fn settle_written(&mut self) {
+        let mut offsets: Vec<Range<u64>> = Vec::new();
+        for range in self.effects.drain_settled() {
+            for offset in range {
+                if !self.written.remove(offset) {
+                    continue;
+                }
+                match offsets.last_mut() {
+                    Some(last) if last.end == offset => last.end += 1,
+                    _ => offsets.push(offset..offset + 1),
+                }
+            }
+        }
+        if !offsets.is_empty() {
+            let floor = self.queue.floor();
+            self.vhost.storage().send(Job::Settle { queue: self.handle.id, offsets, floor });
+        }
+    }
+
+    /// What is not in the log is as safe as it gets; the rest waits for the log.
+    fn decide_confirms(&mut self) {
+        for (offset, pending) in self.arrived.drain(..) {
+            if self.written.contains(offset) {
+                self.pending.push_back((offset, pending));
+            } else {
+                self.up.confirm_pending(pending);
+            }
+        }
+    }
+
+    fn confirm_below(&mut self, upto: u64) {
+        while self.pending.front().is_some_and(|(offset, _)| *offset < upto) {
+            let (_, pending) = self.pending.pop_front().expect("seen above");
+            self.up.confirm_pending(pending);
+        }
+    }
+}
+
+fn until(at_ms: i64) -> Duration {
+    Duration::from_millis(at_ms.saturating_sub(now_ms()).max(0) as u64)
+}
+
+/// Reads from the log off the runtime's threads and sends what it finds as a command.
+fn load(handle: &Arc<QueueHandle>, vhost: &Arc<Vhost>, reader: Option<LogReader>, from: u64) {
+    let (mailbox, gauge) = (handle.mailbox.clone(), vhost.memory().gauge().clone());
+    let name = handle.name.clone();
+    tokio::task::spawn_blocking(move || {
+        let mut block = BlockBuilder::new();
+        let mut offsets = Vec::new();
+        let mut end = from + 1;
+        match reader.map(|reader| reader.read(from as i64, LOAD_BYTES)) {
+            Some(Ok(batches)) => {
+                for batch in &batches {
+                    end = end.max(batch.last_offset() as u64 + 1);
+                    for record in batch.records().flatten() {
+                        stored::copy_into(&mut block, &mut offsets, &record);
+                    }
+                }
+            }
+            Some(Err(error)) => tracing::error!(queue = %name, from, %error, "reading the log failed"),
+            None => tracing::error!(queue = %name, from, "a message is neither in memory nor in a log"),
+        }
+        mailbox.send(QueueCommand::Loaded { covered: from..end, block: block.finish(&gauge), offsets });
+    });
+}
+
+/// What goes up this turn, gathered by connection.
+#[derive(Debug, Default)]
+struct Up {
+    deliveries: Vec<(Link, Vec<ToConsumer>)>,
+    confirms: Vec<(Link, Vec<(ConfirmTag, bool)>)>,
+}
+
+impl Up {
+    fn deliver(&mut self, link: &Link, to_consumer: ToConsumer) {
+        gather(&mut self.deliveries, link, to_consumer);
+    }
+
+    fn confirm(&mut self, link: &Link, tag: ConfirmTag, taken: bool) {
+        gather(&mut self.confirms, link, (tag, taken));
+    }
+
+    fn confirm_pending(&mut self, pending: Pending) {
+        match pending {
+            Pending::Tag(link, tag) => self.confirm(&link, tag, true),
+            Pending::DeadLetter(receipt) => receipt.one_done(),
+        }
+    }
+}
+
+fn gather<T>(groups: &mut Vec<(Link, Vec<T>)>, link: &Link, item: T) {
+    // Mostly the same connection as just before.
+    match groups.iter_mut().rev().find(|(other, _)| other.same_channel(link)) {
+        Some((_, items)) => items.push(item),
+        None => groups.push((link.clone(), vec![item])),
+    }
+}

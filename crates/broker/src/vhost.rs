@@ -1,0 +1,353 @@
+//! One virtual host: its topology, and the changes to it, made durable where they must be.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cauce_core::Table;
+use cauce_core::exchange::{Destination, Facts};
+use cauce_core::queue::{self, Effects, Queue};
+use cauce_core::topology::{
+    Binding, Declared, ExchangeSpec, Overflow, QueueLimits, QueueSpec, Removed, Routed, Topology,
+    TopologyError,
+};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::oneshot;
+
+use crate::clock::now_ms;
+use crate::definitions::{Arguments, BindingChange, Change};
+use crate::memory::Memory;
+use crate::node::Shared;
+use crate::queue_task::{DeleteError, QueueHandle, QueueTask};
+use crate::storage::{Job, Storage};
+
+pub type Queues = Topology<Arc<QueueHandle>>;
+
+/// Why a queue cannot be deleted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeleteQueueError {
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    #[error("queue '{name}' in vhost '{vhost}' {error}")]
+    Refused { name: String, vhost: String, error: DeleteError },
+}
+
+#[derive(Debug)]
+pub struct Vhost {
+    pub name: Arc<str>,
+    topology: RwLock<Queues>,
+    generation: AtomicU64,
+    shared: Arc<Shared>,
+}
+
+/// Waits until a change survives what the node promises to survive.
+#[derive(Debug)]
+#[must_use]
+pub struct Saved(Vec<oneshot::Receiver<()>>);
+
+impl Saved {
+    pub async fn wait(self) {
+        for change in self.0 {
+            // The storage thread answers or ends the process.
+            let _ = change.await;
+        }
+    }
+}
+
+impl Vhost {
+    pub(crate) fn new(name: &str, shared: Arc<Shared>) -> Vhost {
+        Vhost {
+            name: name.into(),
+            topology: RwLock::new(Topology::new(name)),
+            generation: AtomicU64::new(0),
+            shared,
+        }
+    }
+
+    pub fn memory(&self) -> &Memory {
+        &self.shared.memory
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.shared.storage
+    }
+
+    /// Grows with every change of the topology; routes kept from another generation are stale.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub fn topology(&self) -> RwLockReadGuard<'_, Queues> {
+        self.topology.read()
+    }
+
+    pub(crate) fn change(&self) -> TopologyChange<'_> {
+        TopologyChange { vhost: self, guard: self.topology.write() }
+    }
+
+    /// The queues that get a message.
+    pub(crate) fn route(
+        &self,
+        topology: &Queues,
+        exchange: &str,
+        keys: &[&str],
+        facts: &dyn Facts,
+    ) -> Result<Vec<Arc<QueueHandle>>, TopologyError> {
+        let mut routed = Routed::default();
+        topology.route(exchange, keys, facts, &mut routed)?;
+        Ok(routed.queues)
+    }
+
+    pub fn declare_exchange(&self, name: &str, spec: ExchangeSpec) -> Result<Saved, TopologyError> {
+        let mut topology = self.change();
+        let change = spec.durable.then(|| exchange_change(&self.name, name, &spec));
+        let declared = topology.guard.declare_exchange(name, spec)?;
+        Ok(self.save(change.filter(|_| declared == Declared::New)))
+    }
+
+    pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<Saved, TopologyError> {
+        let mut topology = self.change();
+        let removed = topology.guard.delete_exchange(name, if_unused)?;
+        Ok(self.save(self.gone(&topology.guard, removed)))
+    }
+
+    /// Declares a queue for `connection`; an empty name asks for one of the node's choice.
+    pub fn declare_queue(
+        self: &Arc<Self>,
+        name: &str,
+        spec: QueueSpec,
+        connection: u64,
+    ) -> Result<(Arc<QueueHandle>, Saved), TopologyError> {
+        let mut topology = self.change();
+        let kept = spec.durable && spec.exclusive_owner.is_none();
+        let (id, arguments, auto_delete) =
+            (self.shared.next_id(), Arguments::from(&spec.arguments), spec.auto_delete);
+        // Parsed again inside; here only to make the task, which is not made if this is refused there.
+        let limits = QueueLimits::parse(&spec.arguments).unwrap_or_default();
+        let rules = rules(&spec, &limits);
+        let make = |name: &str| {
+            let queue = Queue::new(rules, now_ms());
+            QueueTask::spawn(id, name.into(), self.clone(), queue, Effects::default(), None)
+        };
+        let (declared, handle) = if name.is_empty() {
+            let name = format!("amq.gen-{}", self.shared.random_name());
+            (Declared::New, topology.guard.add_queue(&name, spec, || make(&name))?)
+        } else {
+            topology.guard.declare_queue(name, spec, connection, || make(name))?
+        };
+        let change = (declared == Declared::New && kept).then(|| Change::Queue {
+            vhost: self.name.to_string(),
+            name: handle.name.to_string(),
+            id,
+            auto_delete,
+            arguments,
+        });
+        Ok((handle, self.save(change)))
+    }
+
+    pub async fn delete_queue(
+        &self,
+        name: &str,
+        connection: u64,
+        if_unused: bool,
+        if_empty: bool,
+    ) -> Result<u64, DeleteQueueError> {
+        let handle = {
+            let topology = self.topology();
+            let Some(_) = topology.queue(name) else { return Ok(0) };
+            topology.queue_for(name, connection)?.handle.clone()
+        };
+        let ready = match handle.delete(if_unused, if_empty).await {
+            Some(Ok(ready)) => ready,
+            Some(Err(error)) => {
+                let (name, vhost) = (name.to_owned(), self.name.to_string());
+                return Err(DeleteQueueError::Refused { name, vhost, error });
+            }
+            // Somebody else was faster.
+            None => 0,
+        };
+        self.forget_queue(&handle).wait().await;
+        Ok(ready)
+    }
+
+    /// Takes the queue out of the topology, if it is still the one of that name.
+    fn forget_queue(&self, handle: &QueueHandle) -> Saved {
+        let mut topology = self.change();
+        if topology.guard.queue(&handle.name).is_none_or(|entry| entry.handle.id != handle.id) {
+            return Saved(Vec::new());
+        }
+        let (entry, removed) = topology.guard.delete_queue(&handle.name).expect("looked up above");
+        let gone = (entry.spec.durable && entry.spec.exclusive_owner.is_none())
+            .then(|| Change::QueueGone { vhost: self.name.to_string(), name: handle.name.to_string() });
+        let removed = self.gone(&topology.guard, removed);
+        self.save(gone.into_iter().chain(removed))
+    }
+
+    /// A queue found that nobody uses it any more.
+    pub(crate) fn delete_unused(self: &Arc<Self>, handle: Arc<QueueHandle>) {
+        let vhost = self.clone();
+        tokio::spawn(async move {
+            if let Some(Ok(_)) = handle.delete(true, false).await {
+                vhost.forget_queue(&handle).wait().await;
+            }
+        });
+    }
+
+    /// Deletes the queues that belong to a connection that is gone.
+    pub async fn delete_exclusive(&self, connection: u64) {
+        let owned: Vec<Arc<QueueHandle>> = {
+            let topology = self.topology();
+            let mine = topology.queues().filter(|entry| entry.spec.exclusive_owner == Some(connection));
+            mine.map(|entry| entry.handle.clone()).collect()
+        };
+        for handle in owned {
+            handle.delete(false, false).await;
+            self.forget_queue(&handle).wait().await;
+        }
+    }
+
+    pub fn bind(
+        &self,
+        source: &str,
+        destination: Destination,
+        key: &str,
+        arguments: Table,
+    ) -> Result<Saved, TopologyError> {
+        let mut topology = self.change();
+        let new = topology.guard.bind(source, destination.clone(), key, arguments.clone())?;
+        let binding = Binding { source: source.into(), destination, key: key.into(), arguments };
+        let kept = new && is_kept(&topology.guard, &binding);
+        Ok(self.save(kept.then(|| Change::Binding(self.binding_change(&binding)))))
+    }
+
+    pub fn unbind(
+        &self,
+        source: &str,
+        destination: &Destination,
+        key: &str,
+        arguments: Table,
+    ) -> Result<Saved, TopologyError> {
+        let mut topology = self.change();
+        let removed = topology.guard.unbind(source, destination, key, arguments)?;
+        Ok(self.save(self.gone(&topology.guard, removed)))
+    }
+
+    /// The changes that removals mean on disk. Applying them twice does no harm, so what might not
+    /// have been kept is included.
+    fn gone(&self, _topology: &Queues, removed: Vec<Removed>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for removed in removed {
+            match removed {
+                Removed::Exchange { name, spec } if spec.durable => changes.push(Change::ExchangeGone {
+                    vhost: self.name.to_string(),
+                    name: name.to_string(),
+                }),
+                Removed::Exchange { .. } => {}
+                Removed::Binding(binding) => changes.push(Change::BindingGone(self.binding_change(&binding))),
+            }
+        }
+        changes
+    }
+
+    fn binding_change(&self, binding: &Binding) -> BindingChange {
+        BindingChange {
+            vhost: self.name.to_string(),
+            source: binding.source.to_string(),
+            to_exchange: matches!(binding.destination, Destination::Exchange(_)),
+            destination: binding.destination.name().to_owned(),
+            key: binding.key.to_string(),
+            arguments: (&binding.arguments).into(),
+        }
+    }
+
+    /// Hands the changes to the storage thread, in the order of the topology's lock.
+    fn save(&self, changes: impl IntoIterator<Item = Change>) -> Saved {
+        Saved(changes.into_iter().map(|change| self.shared.define(&change)).collect())
+    }
+
+    /// Everything that must outlive a restart, in an order that can be applied.
+    pub(crate) fn snapshot(&self) -> Vec<Change> {
+        let topology = self.topology();
+        let exchanges = topology.exchanges().filter(|entry| entry.spec().durable);
+        let exchanges = exchanges.map(|entry| exchange_change(&self.name, entry.name(), entry.spec()));
+        let queues = topology.queues();
+        let queues = queues.filter(|entry| entry.spec.durable && entry.spec.exclusive_owner.is_none());
+        let queues = queues.map(|entry| Change::Queue {
+            vhost: self.name.to_string(),
+            name: entry.name.to_string(),
+            id: entry.handle.id,
+            auto_delete: entry.spec.auto_delete,
+            arguments: (&entry.spec.arguments).into(),
+        });
+        let bindings = topology.bindings().filter(|binding| is_kept(&topology, binding));
+        let bindings = bindings.map(|binding| Change::Binding(self.binding_change(&binding)));
+        exchanges.chain(queues).chain(bindings).filter(|change| !is_predeclared(change)).collect()
+    }
+}
+
+/// The write side of a topology; readers see the new generation once it is let go.
+pub(crate) struct TopologyChange<'a> {
+    vhost: &'a Vhost,
+    pub(crate) guard: RwLockWriteGuard<'a, Queues>,
+}
+
+impl Drop for TopologyChange<'_> {
+    fn drop(&mut self) {
+        self.vhost.generation.store(self.guard.generation(), Ordering::Release);
+    }
+}
+
+fn exchange_change(vhost: &str, name: &str, spec: &ExchangeSpec) -> Change {
+    Change::Exchange {
+        vhost: vhost.to_owned(),
+        name: name.to_owned(),
+        kind: spec.kind.name().to_owned(),
+        auto_delete: spec.auto_delete,
+        internal: spec.internal,
+        arguments: (&spec.arguments).into(),
+    }
+}
+
+fn is_predeclared(change: &Change) -> bool {
+    matches!(change, Change::Exchange { name, .. } if name.is_empty() || name.starts_with("amq."))
+}
+
+/// A binding outlives a restart if both its ends do.
+fn is_kept(topology: &Queues, binding: &Binding) -> bool {
+    let exchange_kept = |name: &str| topology.exchange(name).is_some_and(|entry| entry.spec().durable);
+    let destination_kept = match &binding.destination {
+        Destination::Exchange(name) => exchange_kept(name),
+        Destination::Queue(name) => topology
+            .queue(name)
+            .is_some_and(|entry| entry.spec.durable && entry.spec.exclusive_owner.is_none()),
+    };
+    exchange_kept(&binding.source) && destination_kept
+}
+
+pub(crate) fn rules(spec: &QueueSpec, limits: &QueueLimits) -> queue::Rules {
+    queue::Rules {
+        durable: spec.durable && spec.exclusive_owner.is_none(),
+        auto_delete: spec.auto_delete,
+        message_ttl_ms: limits.message_ttl_ms,
+        expires_ms: limits.expires_ms,
+        length_max: limits.max_length,
+        length_bytes_max: limits.max_length_bytes,
+        overflow: match limits.overflow {
+            Overflow::DropHead => queue::Overflow::DropHead,
+            Overflow::RejectPublish => queue::Overflow::RejectPublish,
+            Overflow::RejectPublishDlx => queue::Overflow::RejectPublishDeadLetter,
+        },
+        dead_letters: limits.dead_letter_exchange.is_some(),
+        priority_max: limits.max_priority.unwrap_or(0),
+        single_active_consumer: limits.single_active_consumer,
+        delivery_limit: limits.delivery_limit,
+        consumer_timeout_ms: limits.consumer_timeout_ms,
+    }
+}
+
+impl Shared {
+    pub(crate) fn define(&self, change: &Change) -> oneshot::Receiver<()> {
+        let (done, answer) = oneshot::channel();
+        self.storage.send(Job::Define { entry: change.encode(), done });
+        answer
+    }
+}

@@ -1,0 +1,218 @@
+//! Where in a segment an offset or a time is, roughly: one entry every few kilobytes. Kafka's formats, big endian.
+//!
+//! ```text
+//! .index      relative offset u32 | position u32
+//! .timeindex  timestamp i64 | relative offset u32
+//! ```
+//!
+//! The indexes are hints. What they point to is checked, and they are rebuilt from the segment when they are missing.
+
+use crate::batch;
+
+const OFFSET_ENTRY_BYTES: usize = 8;
+const TIME_ENTRY_BYTES: usize = 12;
+
+/// The batch at `position` starts at `relative_offset` from the segment's base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OffsetEntry {
+    pub(crate) relative_offset: u32,
+    pub(crate) position: u32,
+}
+
+/// Nothing up to `relative_offset` is later than `timestamp_ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimeEntry {
+    pub(crate) timestamp_ms: i64,
+    pub(crate) relative_offset: u32,
+}
+
+/// Both indexes of one segment.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct SegmentIndex {
+    offsets: Vec<OffsetEntry>,
+    times: Vec<TimeEntry>,
+    /// The latest time so far and the offset up to which it was the latest.
+    latest: Option<TimeEntry>,
+    bytes_since_entry: u64,
+}
+
+impl SegmentIndex {
+    /// Takes note of a batch written at `position` of the segment.
+    pub(crate) fn add(&mut self, segment_base: i64, position: u64, batch: &[u8], interval_bytes: u32) {
+        let relative = |offset: i64| (offset - segment_base) as u32;
+        let timestamp_ms = batch::max_timestamp(batch);
+        if self
+            .latest
+            .is_none_or(|latest| timestamp_ms > latest.timestamp_ms)
+        {
+            let relative_offset = relative(batch::last_offset(batch));
+            self.latest = Some(TimeEntry {
+                timestamp_ms,
+                relative_offset,
+            });
+        }
+        if self.bytes_since_entry > u64::from(interval_bytes) {
+            let relative_offset = relative(batch::base_offset(batch));
+            self.offsets.push(OffsetEntry {
+                relative_offset,
+                position: position as u32,
+            });
+            self.push_latest_time();
+            self.bytes_since_entry = 0;
+        }
+        self.bytes_since_entry += batch.len() as u64;
+    }
+
+    /// Adds what a segment that takes no more batches should know: its latest time.
+    pub(crate) fn complete(&mut self) {
+        self.push_latest_time();
+    }
+
+    /// The last entry at or below an offset.
+    pub(crate) fn entry_for_offset(&self, relative_offset: i64) -> Option<OffsetEntry> {
+        let after = self
+            .offsets
+            .partition_point(|entry| i64::from(entry.relative_offset) <= relative_offset);
+        Some(self.offsets[after.checked_sub(1)?])
+    }
+
+    /// The last entry before a time.
+    pub(crate) fn entry_before_time(&self, timestamp_ms: i64) -> Option<TimeEntry> {
+        let after = self
+            .times
+            .partition_point(|entry| entry.timestamp_ms < timestamp_ms);
+        Some(self.times[after.checked_sub(1)?])
+    }
+
+    pub(crate) fn max_timestamp(&self) -> Option<i64> {
+        self.latest.map(|latest| latest.timestamp_ms)
+    }
+
+    pub(crate) fn encode_offsets(&self) -> Vec<u8> {
+        let encode =
+            |entry: &OffsetEntry| [entry.relative_offset.to_be_bytes(), entry.position.to_be_bytes()];
+        self.offsets.iter().flat_map(encode).flatten().collect()
+    }
+
+    pub(crate) fn encode_times(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.times.len() * TIME_ENTRY_BYTES);
+        for entry in &self.times {
+            bytes.extend(entry.timestamp_ms.to_be_bytes());
+            bytes.extend(entry.relative_offset.to_be_bytes());
+        }
+        bytes
+    }
+
+    /// `None` when the bytes cannot be the complete indexes of a segment that holds something.
+    pub(crate) fn decode(offsets: &[u8], times: &[u8]) -> Option<SegmentIndex> {
+        let (offsets, offsets_rest) = offsets.as_chunks::<OFFSET_ENTRY_BYTES>();
+        let (times, times_rest) = times.as_chunks::<TIME_ENTRY_BYTES>();
+        let offsets: Vec<_> = offsets.iter().map(decode_offset).collect();
+        let times: Vec<_> = times.iter().map(decode_time).collect();
+        let is_whole = offsets_rest.is_empty() && times_rest.is_empty();
+        let is_sorted = offsets
+            .is_sorted_by(|a, b| a.relative_offset < b.relative_offset && a.position < b.position)
+            && times.is_sorted_by(|a, b| a.timestamp_ms < b.timestamp_ms);
+        let latest = Some(*times.last()?);
+        (is_whole && is_sorted).then_some(SegmentIndex {
+            offsets,
+            times,
+            latest,
+            bytes_since_entry: 0,
+        })
+    }
+
+    fn push_latest_time(&mut self) {
+        let Some(latest) = self.latest else { return };
+        if self
+            .times
+            .last()
+            .is_none_or(|last| latest.timestamp_ms > last.timestamp_ms)
+        {
+            self.times.push(latest);
+        }
+    }
+}
+
+fn decode_offset(bytes: &[u8; OFFSET_ENTRY_BYTES]) -> OffsetEntry {
+    let [a, b, c, d, e, f, g, h] = *bytes;
+    OffsetEntry {
+        relative_offset: u32::from_be_bytes([a, b, c, d]),
+        position: u32::from_be_bytes([e, f, g, h]),
+    }
+}
+
+fn decode_time(bytes: &[u8; TIME_ENTRY_BYTES]) -> TimeEntry {
+    let [t0, t1, t2, t3, t4, t5, t6, t7, a, b, c, d] = *bytes;
+    TimeEntry {
+        timestamp_ms: i64::from_be_bytes([t0, t1, t2, t3, t4, t5, t6, t7]),
+        relative_offset: u32::from_be_bytes([a, b, c, d]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::BatchBuilder;
+
+    #[test]
+    fn an_entry_is_made_each_time_the_interval_is_passed() {
+        let index = index_of(&[(100, 10), (101, 30), (102, 20), (103, 40)]);
+        let offsets: Vec<_> = index
+            .offsets
+            .iter()
+            .map(|entry| (entry.relative_offset, entry.position))
+            .collect();
+        assert_eq!(offsets, [(1, 70), (2, 140), (3, 210)]);
+        let times: Vec<_> = index
+            .times
+            .iter()
+            .map(|entry| (entry.timestamp_ms, entry.relative_offset))
+            .collect();
+        assert_eq!(times, [(30, 1), (40, 3)]);
+    }
+
+    #[test]
+    fn entries_are_found_at_or_below_an_offset_and_before_a_time() {
+        let index = index_of(&[(100, 10), (101, 30), (102, 20), (103, 40)]);
+        assert_eq!(index.entry_for_offset(0), None);
+        assert_eq!(index.entry_for_offset(2).unwrap().position, 140);
+        assert_eq!(index.entry_for_offset(9).unwrap().position, 210);
+        assert_eq!(index.entry_before_time(30), None);
+        assert_eq!(index.entry_before_time(31).unwrap().relative_offset, 1);
+        assert_eq!(index.max_timestamp(), Some(40));
+    }
+
+    #[test]
+    fn the_files_hold_big_endian_entries() {
+        let index = index_of(&[(100, 10), (101, 30)]);
+        assert_eq!(index.encode_offsets(), [0, 0, 0, 1, 0, 0, 0, 70]);
+        assert_eq!(index.encode_times(), [0, 0, 0, 0, 0, 0, 0, 30, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_and_what_is_torn_is_refused() {
+        let index = index_of(&[(100, 10), (101, 30), (102, 20), (103, 40)]);
+        let (offsets, times) = (index.encode_offsets(), index.encode_times());
+        let decoded = SegmentIndex::decode(&offsets, &times).unwrap();
+        assert_eq!((decoded.offsets, decoded.times), (index.offsets, index.times));
+        assert_eq!(SegmentIndex::decode(&offsets[1..], &times), None);
+        assert_eq!(SegmentIndex::decode(&offsets, &times[..times.len() - 1]), None);
+        assert_eq!(SegmentIndex::decode(&[], &[]), None);
+        assert_eq!(SegmentIndex::decode(&[0; 16], &times), None);
+    }
+
+    /// Batches of 70 bytes each at these offsets and times, one entry per batch but the first.
+    fn index_of(batches: &[(i64, i64)]) -> SegmentIndex {
+        let (mut index, mut builder, mut position) = (SegmentIndex::default(), BatchBuilder::new(), 0);
+        for (offset, timestamp_ms) in batches {
+            builder.start(*offset, *timestamp_ms);
+            builder.push(*offset, *timestamp_ms, None, Some(&[b"vv"]), &[]);
+            let batch = builder.finish();
+            index.add(100, position, &batch, 50);
+            position += batch.len() as u64;
+        }
+        index.complete();
+        index
+    }
+}

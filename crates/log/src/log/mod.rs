@@ -1,0 +1,215 @@
+//! A log: batches at ascending offsets, in segments, in a directory of its own.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::batch;
+use crate::disk::{self, Disk, DiskFile};
+use crate::error::{BatchError, LogError};
+use crate::segment::Segment;
+use crate::stamp;
+
+mod reader;
+mod recovery;
+mod retention;
+mod view;
+
+pub use reader::LogReader;
+pub use recovery::{Damage, Recovery};
+
+use view::View;
+
+/// Positions in an index take 32 bits.
+const SEGMENT_BYTES_LIMIT: u64 = 1 << 31;
+
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// A segment that would grow beyond this is followed by a new one.
+    pub segment_bytes: u64,
+    /// How far apart the entries of the indexes are.
+    pub index_interval_bytes: u32,
+    /// Whether opening reads all the log. Otherwise only the last segment is, and damage in others is found by
+    /// reading them.
+    pub verify_sealed: bool,
+}
+
+impl Default for LogConfig {
+    fn default() -> LogConfig {
+        LogConfig {
+            segment_bytes: 16 << 20,
+            index_interval_bytes: 4096,
+            verify_sealed: false,
+        }
+    }
+}
+
+/// The one writer of a log.
+#[derive(Debug)]
+pub struct Log {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    config: LogConfig,
+    view: Arc<View>,
+    active: Arc<Segment>,
+    is_dirty: bool,
+    /// Whether the names of the active segment and of all directories above it are known to survive a power cut.
+    name_is_durable: bool,
+    /// Batches on their way to the file.
+    staged: Vec<u8>,
+}
+
+impl Log {
+    /// Opens the log in `dir`, creating it when it is missing, and repairs what a crash left behind.
+    pub fn open(disk: Arc<dyn Disk>, dir: PathBuf, config: LogConfig) -> Result<(Log, Recovery), LogError> {
+        assert!(
+            config.segment_bytes <= SEGMENT_BYTES_LIMIT,
+            "segments are limited to {SEGMENT_BYTES_LIMIT} bytes"
+        );
+        let recovered = recovery::recover(&*disk, &dir, &config)?;
+        let active = recovered.segments.last().expect("a log has a segment").clone();
+        let log = Log {
+            // Batches are written only once the name is durable, so a segment that has some needs no flush of it.
+            name_is_durable: active.len_bytes() > 0,
+            // What was read may never have been flushed: the process may have been killed before.
+            is_dirty: active.len_bytes() > 0 || recovered.recovery.truncated_bytes > 0,
+            view: Arc::new(View::new(recovered.segments, recovered.end_offset)),
+            staged: Vec::new(),
+            disk,
+            dir,
+            config,
+            active,
+        };
+        Ok((log, recovered.recovery))
+    }
+
+    /// Writes one encoded batch. Its base offset must not be below the end of the log; a gap is fine. The caller
+    /// vouches for its CRC.
+    pub fn append(&mut self, batch: &[u8]) -> Result<(), LogError> {
+        self.append_each(std::iter::once(batch))
+    }
+
+    /// Writes several batches at once, all of them or, when one is refused, none.
+    pub fn append_all(&mut self, batches: &[Bytes]) -> Result<(), LogError> {
+        self.append_each(batches.iter().map(|batch| &batch[..]))
+    }
+
+    /// The lowest offset that may be read.
+    pub fn start_offset(&self) -> i64 {
+        self.view.start_offset()
+    }
+
+    /// The offset after the last record.
+    pub fn end_offset(&self) -> i64 {
+        self.view.end_offset()
+    }
+
+    /// The size of all segments, without their indexes.
+    pub fn size_bytes(&self) -> u64 {
+        self.view.size_bytes()
+    }
+
+    pub fn reader(&self) -> LogReader {
+        LogReader::new(self.view.clone())
+    }
+
+    /// The files written to since the last call, for the group flush.
+    pub fn take_dirty(&mut self) -> Vec<Arc<dyn DiskFile>> {
+        let is_dirty = std::mem::take(&mut self.is_dirty);
+        is_dirty.then(|| self.active.file.clone()).into_iter().collect()
+    }
+
+    fn append_each<'b>(&mut self, batches: impl Iterator<Item = &'b [u8]> + Clone) -> Result<(), LogError> {
+        check_order(batches.clone(), self.end_offset())?;
+        let mut end_offset = self.end_offset();
+        for batch in batches {
+            if self.must_roll_before(batch) {
+                self.write_staged(end_offset)?;
+                self.roll(batch::base_offset(batch))?;
+            }
+            let start = self.staged.len();
+            self.staged.extend_from_slice(batch);
+            stamp::stamp(&mut self.staged[start..]);
+            end_offset = batch::last_offset(batch) + 1;
+        }
+        Ok(self.write_staged(end_offset)?)
+    }
+
+    fn must_roll_before(&self, batch: &[u8]) -> bool {
+        let filled = self.active.len_bytes() + self.staged.len() as u64;
+        let is_full = filled > 0 && filled + batch.len() as u64 > self.config.segment_bytes;
+        let is_out_of_reach = batch::last_offset(batch) - self.active.base_offset > i64::from(u32::MAX);
+        is_full || is_out_of_reach
+    }
+
+    fn write_staged(&mut self, end_offset: i64) -> io::Result<()> {
+        if self.staged.is_empty() {
+            return Ok(());
+        }
+        self.make_name_durable()?;
+        self.active
+            .append(&self.staged, self.config.index_interval_bytes)?;
+        self.staged.clear();
+        self.is_dirty = true;
+        self.view.set_end_offset(end_offset);
+        Ok(())
+    }
+
+    /// Seals the active segment and starts the next. The order matters: see [`crate::segment`].
+    fn roll(&mut self, base_offset: i64) -> io::Result<()> {
+        self.active.seal(&*self.disk, &self.dir)?;
+        self.active = Arc::new(Segment::create(&*self.disk, &self.dir, base_offset)?);
+        self.name_is_durable = false;
+        self.make_name_durable()?;
+        self.is_dirty = false;
+        self.view.push_segment(self.active.clone());
+        Ok(())
+    }
+
+    fn make_name_durable(&mut self) -> io::Result<()> {
+        if self.name_is_durable {
+            return Ok(());
+        }
+        self.disk.sync_dir(&self.dir)?;
+        if self.view.is_first_segment(&self.active) {
+            disk::sync_parents(&*self.disk, &self.dir)?;
+        }
+        self.name_is_durable = true;
+        Ok(())
+    }
+
+    fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+fn check_order<'b>(batches: impl Iterator<Item = &'b [u8]>, mut end_offset: i64) -> Result<(), LogError> {
+    for batch in batches {
+        let len = batch::encoded_len(batch)?;
+        if batch.len() < len {
+            return Err(BatchError::Incomplete {
+                needed: len,
+                left: batch.len(),
+            }
+            .into());
+        }
+        if batch.len() > len {
+            return Err(BatchError::BadLength((len - 12) as i32).into());
+        }
+        batch::check_counts(batch)?;
+        let base_offset = batch::base_offset(batch);
+        if base_offset < end_offset {
+            return Err(LogError::NotAscending {
+                base_offset,
+                end_offset,
+            });
+        }
+        end_offset = batch::last_offset(batch) + 1;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! Reading a log while it is written.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::recovery::{self, Damage};
+use super::view::{Placed, View};
+use crate::batch::RecordBatch;
+use crate::error::LogError;
+use crate::scan::Found;
+
+/// How much is read from the disk at once, at least and at most; a larger batch is still read whole.
+const READ_CHUNK_BYTES_MIN: usize = 4 << 10;
+const READ_CHUNK_BYTES_MAX: usize = 1 << 20;
+
+/// A view of a log that many may share. Each clone remembers where it read last and goes on there without a search.
+#[derive(Debug)]
+pub struct LogReader {
+    view: Arc<View>,
+    resume: Mutex<Option<Resume>>,
+}
+
+/// The batch from `offset` on is at `position` of the segment.
+#[derive(Debug, Clone, Copy)]
+struct Resume {
+    offset: i64,
+    segment_base: i64,
+    position: u64,
+}
+
+impl Clone for LogReader {
+    fn clone(&self) -> LogReader {
+        LogReader {
+            view: self.view.clone(),
+            resume: Mutex::new(*self.resume.lock()),
+        }
+    }
+}
+
+impl LogReader {
+    pub(super) fn new(view: Arc<View>) -> LogReader {
+        LogReader {
+            view,
+            resume: Mutex::new(None),
+        }
+    }
+
+    pub fn start_offset(&self) -> i64 {
+        self.view.start_offset()
+    }
+
+    pub fn end_offset(&self) -> i64 {
+        self.view.end_offset()
+    }
+
+    /// The batches from the one that holds `from_offset` on, or the next one when no batch does. Batches come whole:
+    /// the first whatever its size, others as long as all fit in `max_bytes`. At the end of the log there are none.
+    /// Damage is noticed (see [`LogReader::take_damage`]) and gone around.
+    pub fn read(&self, from_offset: i64, max_bytes: usize) -> Result<Vec<RecordBatch>, LogError> {
+        let mut placed = self.view.segment_at(from_offset)?;
+        loop {
+            let batches = self.read_segment(&placed, from_offset, max_bytes)?;
+            if !batches.is_empty() || placed.is_last {
+                return Ok(batches);
+            }
+            placed = self.view.segment_at(placed.offset_limit)?;
+        }
+    }
+
+    /// The first record at or after a time, with its own time. Of a compressed batch, which this crate does not look
+    /// into, the first offset and the earliest time it can have.
+    pub fn offset_for_time(&self, timestamp_ms: i64) -> Result<Option<(i64, i64)>, LogError> {
+        for placed in self.view.all() {
+            let is_earlier = placed
+                .segment
+                .max_timestamp()?
+                .is_some_and(|latest| latest < timestamp_ms);
+            if is_earlier {
+                continue;
+            }
+            if let Some(found) = self.find_time(&placed, timestamp_ms)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the whole log and returns all the damage in it.
+    pub fn verify(&self) -> io::Result<Vec<Damage>> {
+        let mut damaged = Vec::new();
+        for placed in self.view.all() {
+            damaged.extend(recovery::verify(&placed)?);
+        }
+        Ok(damaged)
+    }
+
+    /// The damage reads have come across, each told once.
+    pub fn take_damage(&self) -> Vec<Damage> {
+        self.view.take_damage()
+    }
+
+    fn read_segment(
+        &self,
+        placed: &Placed,
+        from: i64,
+        max_bytes: usize,
+    ) -> Result<Vec<RecordBatch>, LogError> {
+        let segment = &placed.segment;
+        let (position, offset) = self.start_of_scan(placed, from)?;
+        let chunk_bytes = max_bytes.clamp(READ_CHUNK_BYTES_MIN, READ_CHUNK_BYTES_MAX);
+        let mut scanner = segment.scan(position, offset..placed.offset_limit, chunk_bytes);
+        // The writer may be adding batches it has not announced: they are for the next read.
+        let end_offset = self.end_offset();
+        let (mut batches, mut bytes_read, mut next_position) = (Vec::new(), 0, position);
+        loop {
+            let is_enough = |len| bytes_read + len > max_bytes;
+            if !batches.is_empty() && scanner.stamped_len()?.is_none_or(is_enough) {
+                break;
+            }
+            match scanner.next()? {
+                None => break,
+                Some(Found::Damage { bytes, offsets, .. }) => {
+                    self.view.notice(Damage::new(&segment.path, bytes, offsets));
+                }
+                Some(Found::Batch { batch, .. }) if batch.last_offset() < from => {}
+                Some(Found::Batch { batch, .. }) if batch.base_offset() >= end_offset => break,
+                Some(Found::Batch { position, batch }) => {
+                    bytes_read += batch.len_bytes();
+                    next_position = position + batch.len_bytes() as u64;
+                    batches.push(batch);
+                }
+            }
+        }
+        if let Some(last) = batches.last() {
+            let resume = Resume {
+                offset: last.next_offset(),
+                segment_base: segment.base_offset,
+                position: next_position,
+            };
+            *self.resume.lock() = Some(resume);
+        }
+        Ok(batches)
+    }
+
+    fn start_of_scan(&self, placed: &Placed, from: i64) -> io::Result<(u64, i64)> {
+        if let Some(resume) = *self.resume.lock()
+            && resume.offset == from
+            && resume.segment_base == placed.segment.base_offset
+        {
+            return Ok((resume.position, resume.offset));
+        }
+        placed.segment.position_before(from)
+    }
+
+    fn find_time(&self, placed: &Placed, timestamp_ms: i64) -> Result<Option<(i64, i64)>, LogError> {
+        let segment = &placed.segment;
+        let end_offset = self.end_offset();
+        let from = segment.offset_before_time(timestamp_ms)?;
+        let (position, offset) = segment.position_before(from)?;
+        let mut scanner = segment.scan(position, offset..placed.offset_limit, READ_CHUNK_BYTES_MAX);
+        while let Some(found) = scanner.next()? {
+            match found {
+                Found::Damage { bytes, offsets, .. } => {
+                    self.view.notice(Damage::new(&segment.path, bytes, offsets));
+                }
+                Found::Batch { batch, .. } if batch.base_offset() >= end_offset => break,
+                Found::Batch { batch, .. } if batch.max_timestamp() >= timestamp_ms => {
+                    return Ok(Some(first_at_or_after(&batch, timestamp_ms)));
+                }
+                Found::Batch { .. } => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn first_at_or_after(batch: &RecordBatch, timestamp_ms: i64) -> (i64, i64) {
+    let records = batch.records().map_while(Result::ok);
+    let mut late_enough = records.filter(|record| record.timestamp_ms >= timestamp_ms);
+    match late_enough.next() {
+        Some(record) => (record.offset, record.timestamp_ms),
+        None => (batch.base_offset(), timestamp_ms.max(batch.base_timestamp())),
+    }
+}

@@ -1,0 +1,416 @@
+use std::path::Path;
+
+use super::*;
+use crate::batch::{BatchBuilder, RecordBatch};
+use crate::disk::{FileDisk, FlushStrategy, MemoryDisk};
+
+/// Three batches of 100 bytes fit in a segment, and each has an index entry.
+const SEGMENT_BYTES: u64 = 300;
+
+#[test]
+fn a_new_log_is_empty() {
+    let (log, recovery) = open(&MemoryDisk::new());
+    assert_eq!(
+        (log.start_offset(), log.end_offset(), log.size_bytes()),
+        (0, 0, 0)
+    );
+    assert_eq!(recovery, Recovery::default());
+    assert!(log.reader().read(0, 1000).unwrap().is_empty());
+}
+
+#[test]
+fn batches_are_read_back_byte_for_byte_across_segments() {
+    let disk = MemoryDisk::new();
+    let mut log = filled(&disk, 10);
+    assert_eq!(log.size_bytes(), 1000);
+    assert_eq!(segment_names(&disk), ["0", "3", "6", "9"]);
+    assert_eq!(read_all(&log), (0..10).map(batch).collect::<Vec<_>>());
+    log.append(&batch(10)).unwrap();
+    assert_eq!(log.end_offset(), 11);
+    assert_eq!(read_all(&open(&disk).0), (0..11).map(batch).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_read_gives_whole_batches_up_to_its_limit_and_at_least_one() {
+    let log = filled(&MemoryDisk::new(), 3);
+    let count = |from, max_bytes| log.reader().read(from, max_bytes).unwrap().len();
+    assert_eq!(count(0, 0), 1);
+    assert_eq!(count(0, 199), 1);
+    assert_eq!(count(0, 200), 2);
+    assert_eq!(count(1, 10_000), 2);
+    assert_eq!(count(3, 10_000), 0);
+}
+
+#[test]
+fn a_batch_larger_than_a_segment_and_than_any_chunk_is_kept_whole() {
+    let mut log = filled(&MemoryDisk::new(), 2);
+    let large = batch_sized(2, 2, 3 << 20);
+    log.append(&large).unwrap();
+    log.append(&batch(3)).unwrap();
+    let read = log.reader().read(2, 1).unwrap();
+    assert_eq!(read[0].bytes(), &large);
+    assert_eq!(read_all(&log).len(), 4);
+}
+
+#[test]
+fn an_offset_inside_a_batch_gives_that_batch_and_one_in_a_gap_the_next() {
+    let (mut log, _) = open(&MemoryDisk::new());
+    let mut builder = BatchBuilder::new();
+    builder.start(10, 0);
+    builder.push(10, 0, None, Some(&[b"a"]), &[]);
+    builder.push(14, 0, None, Some(&[b"b"]), &[]);
+    log.append(&builder.finish()).unwrap();
+    log.append(&batch(20)).unwrap();
+    let first_offset = |from| log.reader().read(from, 1).unwrap()[0].base_offset();
+    assert_eq!(first_offset(0), 10);
+    assert_eq!(first_offset(12), 10);
+    assert_eq!(first_offset(15), 20);
+}
+
+#[test]
+fn a_gap_too_wide_for_the_index_starts_a_segment() {
+    let disk = MemoryDisk::new();
+    let mut log = filled(&disk, 1);
+    let far = 1 << 40;
+    log.append(&batch(far)).unwrap();
+    assert_eq!(segment_names(&disk), ["0".to_owned(), far.to_string()]);
+    assert_eq!(log.reader().read(1, 1).unwrap()[0].base_offset(), far);
+    assert_eq!(open(&disk).0.end_offset(), far + 1);
+}
+
+#[test]
+fn offsets_outside_the_log_are_refused() {
+    let mut log = filled(&MemoryDisk::new(), 10);
+    log.trim_before(3).unwrap();
+    let refuse = |offset| log.reader().read(offset, 1).unwrap_err().to_string();
+    assert_eq!(refuse(2), "offset 2 is outside the log, which holds 3 to 10");
+    assert_eq!(refuse(11), "offset 11 is outside the log, which holds 3 to 10");
+}
+
+#[test]
+fn a_batch_that_does_not_follow_is_refused_and_nothing_of_its_group_written() {
+    let mut log = filled(&MemoryDisk::new(), 3);
+    let error = log.append_all(&[batch(3), batch(3)]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "a batch starting at offset 3 cannot follow, the log ends at 4"
+    );
+    assert!(log.append(&batch(3)[..99]).is_err());
+    assert!(log.append(&[&batch(3)[..], b"x"].concat()).is_err());
+    assert!(log.append(b"").is_err());
+    assert_eq!((log.end_offset(), log.size_bytes()), (3, 300));
+}
+
+#[test]
+fn a_group_of_batches_is_spread_over_segments() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk);
+    log.append_all(&(0..8).map(batch).collect::<Vec<_>>()).unwrap();
+    assert_eq!(segment_names(&disk), ["0", "3", "6"]);
+    assert_eq!(read_all(&log).len(), 8);
+}
+
+#[test]
+fn only_the_segment_written_to_is_dirty_and_only_once() {
+    let disk = MemoryDisk::new();
+    let mut log = filled(&disk, 5);
+    assert_eq!(log.take_dirty().len(), 1);
+    assert!(log.take_dirty().is_empty());
+    log.append(&batch(5)).unwrap();
+    disk.sync(&log.take_dirty()).unwrap();
+    assert_eq!(open(&disk.crash(None)).0.end_offset(), 6);
+}
+
+#[test]
+fn the_first_write_makes_the_names_durable_and_opening_does_not() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk);
+    assert_eq!(disk.syncs(), 0);
+    log.append(&batch(0)).unwrap();
+    // The log's directory, the one above it, and the root.
+    assert_eq!(disk.syncs(), 3);
+}
+
+#[test]
+fn trimming_removes_whole_segments_below_an_offset() {
+    let disk = MemoryDisk::new();
+    let mut log = filled(&disk, 10);
+    assert_eq!(log.trim_before(5).unwrap(), 300);
+    assert_eq!((log.start_offset(), segment_names(&disk).len()), (3, 3));
+    assert_eq!(log.trim_before(5).unwrap(), 0);
+    assert_eq!(log.trim_before(6).unwrap(), 300);
+    assert_eq!(read_all(&log).len(), 4);
+}
+
+#[test]
+fn a_log_trimmed_to_its_end_remembers_the_end() {
+    let disk = MemoryDisk::new();
+    let mut log = filled(&disk, 4);
+    assert_eq!(log.trim_before(4).unwrap(), 400);
+    assert_eq!((log.start_offset(), log.end_offset()), (4, 4));
+    assert_eq!(log.trim_before(4).unwrap(), 0);
+    // A power cut may bring back what was removed, never take the end.
+    assert_eq!(open(&disk.crash(None)).0.end_offset(), 4);
+    let (mut log, _) = open(&disk);
+    assert_eq!((log.start_offset(), log.end_offset()), (4, 4));
+    log.append(&batch(4)).unwrap();
+    assert_eq!(read_all(&log), [batch(4)]);
+}
+
+#[test]
+fn retention_by_age_removes_segments_that_are_all_old() {
+    // Batch n is from n seconds after the epoch.
+    let mut log = filled(&MemoryDisk::new(), 10);
+    assert_eq!(log.retain(12_000, Some(10_000), None).unwrap(), 0);
+    assert_eq!(log.retain(12_001, Some(10_000), None).unwrap(), 300);
+    assert_eq!(log.start_offset(), 3);
+    assert_eq!(log.retain(100_000, Some(10_000), None).unwrap(), 700);
+    assert_eq!((log.start_offset(), log.end_offset()), (10, 10));
+}
+
+#[test]
+fn retention_by_size_keeps_at_least_that_much() {
+    let mut log = filled(&MemoryDisk::new(), 10);
+    assert_eq!(log.retain(0, None, Some(701)).unwrap(), 0);
+    assert_eq!(log.retain(0, None, Some(700)).unwrap(), 300);
+    assert_eq!(log.retain(0, None, Some(0)).unwrap(), 600);
+    assert_eq!(log.size_bytes(), 100);
+}
+
+#[test]
+fn a_time_leads_to_the_first_record_at_or_after_it() {
+    let disk = MemoryDisk::new();
+    let find_in = |log: &Log, timestamp_ms| log.reader().offset_for_time(timestamp_ms).unwrap();
+    for log in [filled(&disk, 10), open(&disk).0] {
+        let find = |timestamp_ms| find_in(&log, timestamp_ms);
+        assert_eq!(find(-5), Some((0, 0)));
+        for second in 0..10 {
+            assert_eq!(find(second * 1000), Some((second, second * 1000)));
+            assert_eq!(find(second * 1000 - 1), Some((second, second * 1000)));
+        }
+        assert_eq!(find(9001), None);
+    }
+}
+
+#[test]
+fn a_time_leads_into_the_middle_of_a_batch() {
+    let (mut log, _) = open(&MemoryDisk::new());
+    let mut builder = BatchBuilder::new();
+    builder.start(0, 100);
+    (0..5).for_each(|offset| builder.push(offset, 100 + offset * 10, None, None, &[]));
+    log.append(&builder.finish()).unwrap();
+    assert_eq!(log.reader().offset_for_time(115).unwrap(), Some((2, 120)));
+}
+
+#[test]
+fn a_reader_follows_the_writer() {
+    let (mut log, _) = open(&MemoryDisk::new());
+    let reader = log.reader();
+    for offset in 0..20 {
+        assert!(reader.read(offset, 1000).unwrap().is_empty());
+        log.append(&batch(offset)).unwrap();
+        assert_eq!(reader.read(offset, 1000).unwrap()[0].bytes(), &batch(offset));
+    }
+}
+
+#[test]
+fn damage_in_a_sealed_segment_is_gone_around_and_told_once() {
+    let disk = MemoryDisk::new();
+    filled(&disk, 10);
+    flip_bit(&disk, "v/q/00000000000000000003.log", 150);
+    let (log, recovery) = open(&disk);
+    assert!(recovery.damaged.is_empty());
+    let offsets: Vec<_> = batches_of(&log).iter().map(RecordBatch::base_offset).collect();
+    assert_eq!(offsets, [0, 1, 2, 3, 5, 6, 7, 8, 9]);
+    let file = "v/q/00000000000000000003.log".into();
+    let damage = [Damage {
+        file,
+        position: 100,
+        bytes: 100,
+        offsets: 4..5,
+    }];
+    assert_eq!(log.reader().take_damage(), damage);
+    batches_of(&log);
+    assert!(log.reader().take_damage().is_empty());
+    assert_eq!(log.reader().verify().unwrap(), damage);
+    let config = LogConfig {
+        verify_sealed: true,
+        ..config()
+    };
+    assert_eq!(
+        Log::open(Arc::new(disk), "v/q".into(), config).unwrap().1.damaged,
+        damage
+    );
+}
+
+#[test]
+fn damage_up_to_the_end_of_a_sealed_segment_leads_to_the_next() {
+    let disk = MemoryDisk::new();
+    filled(&disk, 10);
+    disk.open(Path::new("v/q/00000000000000000003.log"))
+        .unwrap()
+        .set_len(150)
+        .unwrap();
+    let (log, _) = open(&disk);
+    assert_eq!(log.reader().read(4, 1).unwrap()[0].base_offset(), 6);
+    assert_eq!(log.reader().take_damage()[0].offsets, 4..6);
+}
+
+#[test]
+fn a_batch_within_a_damaged_batch_is_not_served() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk);
+    let mut inner = batch(7).to_vec();
+    stamp::stamp(&mut inner);
+    let mut builder = BatchBuilder::new();
+    builder.start(0, 0);
+    builder.push(0, 0, None, Some(&[&inner]), &[]);
+    log.append(&builder.finish()).unwrap();
+    log.append(&batch(20)).unwrap();
+    flip_bit(&disk, "v/q/00000000000000000000.log", 25);
+    let (log, recovery) = open(&disk);
+    assert_eq!(recovery.damaged[0].offsets, 0..20);
+    assert_eq!(read_all(&log), [batch(20)]);
+}
+
+#[test]
+fn damaged_or_missing_indexes_cost_time_only() {
+    let disk = MemoryDisk::new();
+    filled(&disk, 10);
+    for (name, damaged_len) in [
+        ("00000000000000000000.index", 5),
+        ("00000000000000000003.timeindex", 0),
+    ] {
+        disk.open(&Path::new("v/q").join(name))
+            .unwrap()
+            .set_len(damaged_len)
+            .unwrap();
+    }
+    flip_bit(&disk, "v/q/00000000000000000006.index", 7);
+    let (mut log, _) = open(&disk);
+    assert_eq!(read_all(&log).len(), 10);
+    for offset in 0..10 {
+        assert_eq!(log.reader().read(offset, 1).unwrap()[0].base_offset(), offset);
+        assert_eq!(
+            log.reader().offset_for_time(offset * 1000).unwrap(),
+            Some((offset, offset * 1000))
+        );
+    }
+    assert!(log.reader().take_damage().is_empty());
+    assert_eq!(log.retain(100_000, None, Some(0)).unwrap(), 900);
+}
+
+#[test]
+fn on_disk_the_leader_epoch_covers_the_base_offset() {
+    let disk = MemoryDisk::new();
+    filled(&disk, 2);
+    let content = disk::read_all(&*disk.open(Path::new("v/q/00000000000000000000.log")).unwrap()).unwrap();
+    let first = &content[..100];
+    assert_eq!(first[12..16], crc_fast::crc32_iscsi(&first[..12]).to_be_bytes());
+    assert_eq!((&first[..12], &first[16..]), (&batch(0)[..12], &batch(0)[16..]));
+}
+
+#[test]
+fn a_reader_finishes_in_a_log_that_was_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let disk = FileDisk::new(root.path().to_owned(), FlushStrategy::Adaptive);
+    let disk = Arc::new(disk);
+    let (mut log, _) = Log::open(disk.clone(), "v/q".into(), config()).unwrap();
+    log.append_all(&(0..10).map(batch).collect::<Vec<_>>()).unwrap();
+    let reader = log.reader();
+    disk.remove_dir_all(Path::new("v/q")).unwrap();
+    for offset in 0..10 {
+        assert_eq!(reader.read(offset, 1).unwrap()[0].base_offset(), offset);
+    }
+}
+
+#[test]
+fn two_threads_read_while_one_writes() {
+    let (mut log, _) = open(&MemoryDisk::new());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let reader = log.reader();
+            scope.spawn(move || {
+                let mut next = 0;
+                while next < 2000 {
+                    for found in reader.read(next, 500).unwrap() {
+                        assert_eq!(found.bytes(), &batch(next));
+                        next += 1;
+                    }
+                }
+                assert!(reader.take_damage().is_empty());
+            });
+        }
+        (0..2000).for_each(|offset| log.append(&batch(offset)).unwrap());
+    });
+}
+
+fn config() -> LogConfig {
+    LogConfig {
+        segment_bytes: SEGMENT_BYTES,
+        index_interval_bytes: 50,
+        verify_sealed: false,
+    }
+}
+
+fn open(disk: &MemoryDisk) -> (Log, Recovery) {
+    Log::open(Arc::new(disk.clone()), "v/q".into(), config()).unwrap()
+}
+
+/// A log of this many batches at offsets 0, 1, 2...
+fn filled(disk: &MemoryDisk, batches: i64) -> Log {
+    let (mut log, _) = open(disk);
+    for offset in log.end_offset()..batches {
+        log.append(&batch(offset)).unwrap();
+    }
+    log
+}
+
+/// One record in exactly 100 bytes, from `offset` seconds after the epoch.
+fn batch(offset: i64) -> Bytes {
+    let batch = batch_sized(offset, offset as u8, 32);
+    assert_eq!(batch.len(), 100);
+    batch
+}
+
+fn batch_sized(offset: i64, fill: u8, value_bytes: usize) -> Bytes {
+    let mut builder = BatchBuilder::new();
+    builder.start(offset, offset * 1000);
+    builder.push(
+        offset,
+        offset * 1000,
+        None,
+        Some(&[&vec![fill; value_bytes]]),
+        &[],
+    );
+    builder.finish()
+}
+
+fn read_all(log: &Log) -> Vec<Bytes> {
+    batches_of(log).into_iter().map(RecordBatch::into_bytes).collect()
+}
+
+fn batches_of(log: &Log) -> Vec<RecordBatch> {
+    let (reader, mut next, mut all) = (log.reader(), log.start_offset(), Vec::new());
+    loop {
+        let batches = reader.read(next, 150).unwrap();
+        let Some(last) = batches.last() else { return all };
+        next = last.next_offset();
+        all.extend(batches);
+    }
+}
+
+fn segment_names(disk: &MemoryDisk) -> Vec<String> {
+    let names = disk.list(Path::new("v/q")).unwrap();
+    let bases = names
+        .iter()
+        .filter_map(|name| crate::segment::base_offset_of(name, "log"));
+    bases.map(|base| base.to_string()).collect()
+}
+
+fn flip_bit(disk: &MemoryDisk, path: &str, position: u64) {
+    let file = disk.open(Path::new(path)).unwrap();
+    let mut byte = [0];
+    file.read_at(&mut byte, position).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x10], position).unwrap();
+}

@@ -1,0 +1,292 @@
+//! One file of a log and the indexes beside it.
+//!
+//! The last segment grows, its index is in memory. All others are sealed: they, their indexes and their names were
+//! durable before the next segment was created, so only the last one can end torn.
+
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::batch;
+use crate::disk::{self, Disk, DiskFile};
+use crate::index::SegmentIndex;
+use crate::scan::{Found, Scanner};
+
+/// How much recovery and index rebuilding read at once.
+const SCAN_CHUNK_BYTES: usize = 1 << 20;
+
+const OFFSET_DIGITS: usize = 20;
+pub(crate) const LOG_SUFFIX: &str = "log";
+const OFFSET_INDEX_SUFFIX: &str = "index";
+const TIME_INDEX_SUFFIX: &str = "timeindex";
+
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) base_offset: i64,
+    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<dyn DiskFile>,
+    len: AtomicU64,
+    index: RwLock<Index>,
+}
+
+#[derive(Debug)]
+enum Index {
+    Growing(SegmentIndex),
+    Sealed(IndexFiles),
+}
+
+#[derive(Debug, Clone)]
+struct IndexFiles {
+    offsets: Arc<dyn DiskFile>,
+    times: Arc<dyn DiskFile>,
+}
+
+impl Segment {
+    /// Creates or overwrites the segment that will hold what comes from `base_offset` on.
+    pub(crate) fn create(disk: &dyn Disk, dir: &Path, base_offset: i64) -> io::Result<Segment> {
+        let path = path_of(dir, base_offset, LOG_SUFFIX);
+        let file = disk.open(&path)?;
+        if file.len()? > 0 {
+            file.set_len(0)?;
+        }
+        Ok(Segment::growing(
+            base_offset,
+            path,
+            file,
+            0,
+            SegmentIndex::default(),
+        ))
+    }
+
+    /// A segment whose content is known, to be written on.
+    pub(crate) fn growing(
+        base_offset: i64,
+        path: PathBuf,
+        file: Arc<dyn DiskFile>,
+        len: u64,
+        index: SegmentIndex,
+    ) -> Segment {
+        let index = RwLock::new(Index::Growing(index));
+        Segment {
+            base_offset,
+            path,
+            file,
+            len: AtomicU64::new(len),
+            index,
+        }
+    }
+
+    /// Opens a segment that others follow.
+    pub(crate) fn open_sealed(
+        disk: &dyn Disk,
+        dir: &Path,
+        offsets: Range<i64>,
+        interval_bytes: u32,
+    ) -> io::Result<Segment> {
+        let base_offset = offsets.start;
+        let path = path_of(dir, base_offset, LOG_SUFFIX);
+        let file = disk.open(&path)?;
+        let len = file.len()?;
+        let index_files = IndexFiles::open(disk, dir, base_offset)?;
+        if len > 0 && index_files.times.len()? == 0 {
+            index_files.write(&rebuild_index(&*file, len, offsets, interval_bytes)?)?;
+        }
+        let index = RwLock::new(Index::Sealed(index_files));
+        Ok(Segment {
+            base_offset,
+            path,
+            file,
+            len: AtomicU64::new(len),
+            index,
+        })
+    }
+
+    pub(crate) fn len_bytes(&self) -> u64 {
+        self.len.load(Ordering::Acquire)
+    }
+
+    /// Writes batches one behind the other and lets readers see them.
+    pub(crate) fn append(&self, batches: &[u8], interval_bytes: u32) -> io::Result<()> {
+        let start = self.len_bytes();
+        self.file.write_all_at(batches, start)?;
+        let Index::Growing(index) = &mut *self.index.write() else {
+            panic!("a sealed segment takes no batches");
+        };
+        let mut rest = batches;
+        while !rest.is_empty() {
+            let len = batch::encoded_len(rest).expect("the batches were checked");
+            let position = start + (batches.len() - rest.len()) as u64;
+            index.add(self.base_offset, position, &rest[..len], interval_bytes);
+            rest = &rest[len..];
+        }
+        self.len.store(start + batches.len() as u64, Ordering::Release);
+        Ok(())
+    }
+
+    /// Writes the indexes and makes everything durable but the names.
+    pub(crate) fn seal(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+        let mut index = self.index.write();
+        let Index::Growing(growing) = &mut *index else {
+            return Ok(());
+        };
+        growing.complete();
+        let files = IndexFiles::open(disk, dir, self.base_offset)?;
+        files.write(growing)?;
+        disk.sync(&[self.file.clone(), files.offsets.clone(), files.times.clone()])?;
+        *index = Index::Sealed(files);
+        Ok(())
+    }
+
+    /// A position from which scanning finds the batch that holds `offset`, and what offset is there.
+    pub(crate) fn position_before(&self, offset: i64) -> io::Result<(u64, i64)> {
+        let entry = self.with_index(|index| index.entry_for_offset(offset - self.base_offset))?;
+        let Some(entry) = entry.flatten() else {
+            return Ok((0, self.base_offset));
+        };
+        let (position, found) = (
+            u64::from(entry.position),
+            self.base_offset + i64::from(entry.relative_offset),
+        );
+        if self.holds_header(position, found)? {
+            Ok((position, found))
+        } else {
+            Ok((0, self.base_offset))
+        }
+    }
+
+    /// An offset from which on the first record at or after a time is to be looked for.
+    pub(crate) fn offset_before_time(&self, timestamp_ms: i64) -> io::Result<i64> {
+        let entry = self
+            .with_index(|index| index.entry_before_time(timestamp_ms))?
+            .flatten();
+        Ok(self.base_offset + entry.map_or(0, |entry| i64::from(entry.relative_offset)))
+    }
+
+    /// The latest time in the segment; `None` when it is empty or its index is damaged.
+    pub(crate) fn max_timestamp(&self) -> io::Result<Option<i64>> {
+        Ok(self.with_index(SegmentIndex::max_timestamp)?.flatten())
+    }
+
+    /// Scans from `position`, where `offsets.start` is, to the end.
+    pub(crate) fn scan(&self, position: u64, offsets: Range<i64>, chunk_bytes: usize) -> Scanner<'_> {
+        Scanner::new(&*self.file, position..self.len_bytes(), offsets, chunk_bytes)
+    }
+
+    pub(crate) fn scan_all(&self, offsets: Range<i64>) -> Scanner<'_> {
+        self.scan(0, offsets, SCAN_CHUNK_BYTES)
+    }
+
+    pub(crate) fn remove(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+        let names = disk.list(dir)?;
+        for suffix in [LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX] {
+            let name = file_name(self.base_offset, suffix);
+            if names.contains(&name) {
+                disk.remove_file(&dir.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `None` when the index on disk is damaged.
+    fn with_index<T>(&self, look: impl FnOnce(&SegmentIndex) -> T) -> io::Result<Option<T>> {
+        match &*self.index.read() {
+            Index::Growing(index) => Ok(Some(look(index))),
+            Index::Sealed(files) => Ok(files.read()?.as_ref().map(look)),
+        }
+    }
+
+    /// An index entry is a hint: a batch must really start there.
+    fn holds_header(&self, position: u64, offset: i64) -> io::Result<bool> {
+        let mut header = [0; batch::HEADER_BYTES];
+        let read = self.file.read_at(&mut header, position)?;
+        let is_within = position < self.len_bytes() && read == header.len();
+        Ok(is_within && crate::stamp::is_stamped(&header) && batch::base_offset(&header) == offset)
+    }
+}
+
+impl IndexFiles {
+    fn open(disk: &dyn Disk, dir: &Path, base_offset: i64) -> io::Result<IndexFiles> {
+        let open = |suffix| disk.open(&path_of(dir, base_offset, suffix));
+        Ok(IndexFiles {
+            offsets: open(OFFSET_INDEX_SUFFIX)?,
+            times: open(TIME_INDEX_SUFFIX)?,
+        })
+    }
+
+    fn write(&self, index: &SegmentIndex) -> io::Result<()> {
+        for (file, bytes) in [
+            (&self.offsets, index.encode_offsets()),
+            (&self.times, index.encode_times()),
+        ] {
+            file.write_all_at(&bytes, 0)?;
+            file.set_len(bytes.len() as u64)?;
+        }
+        Ok(())
+    }
+
+    fn read(&self) -> io::Result<Option<SegmentIndex>> {
+        let (offsets, times) = (disk::read_all(&*self.offsets)?, disk::read_all(&*self.times)?);
+        Ok(SegmentIndex::decode(&offsets, &times))
+    }
+}
+
+fn rebuild_index(
+    file: &dyn DiskFile,
+    len: u64,
+    offsets: Range<i64>,
+    interval_bytes: u32,
+) -> io::Result<SegmentIndex> {
+    let (mut index, base_offset) = (SegmentIndex::default(), offsets.start);
+    let mut scanner = Scanner::new(file, 0..len, offsets, SCAN_CHUNK_BYTES);
+    while let Some(found) = scanner.next()? {
+        if let Found::Batch { position, batch } = found {
+            index.add(base_offset, position, batch.bytes(), interval_bytes);
+        }
+    }
+    index.complete();
+    Ok(index)
+}
+
+pub(crate) fn path_of(dir: &Path, base_offset: i64, suffix: &str) -> PathBuf {
+    dir.join(file_name(base_offset, suffix))
+}
+
+fn file_name(base_offset: i64, suffix: &str) -> String {
+    format!("{base_offset:0OFFSET_DIGITS$}.{suffix}")
+}
+
+/// The base offset in a name like `00000000000000000042.log`.
+pub(crate) fn base_offset_of(name: &str, suffix: &str) -> Option<i64> {
+    let digits = name.strip_suffix(suffix)?.strip_suffix('.')?;
+    let is_number = digits.len() == OFFSET_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().ok())?
+}
+
+/// The base offset of an index file's name.
+pub(crate) fn indexed_offset_of(name: &str) -> Option<i64> {
+    base_offset_of(name, OFFSET_INDEX_SUFFIX).or_else(|| base_offset_of(name, TIME_INDEX_SUFFIX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_is_named_by_its_first_offset_in_twenty_digits() {
+        assert_eq!(file_name(42, LOG_SUFFIX), "00000000000000000042.log");
+        assert_eq!(base_offset_of("00000000000000000042.log", LOG_SUFFIX), Some(42));
+        assert_eq!(indexed_offset_of("00000000000000000042.timeindex"), Some(42));
+        for name in [
+            "42.log",
+            "0000000000000000004x.log",
+            "00000000000000000042.index",
+            "99999999999999999999.log",
+        ] {
+            assert_eq!(base_offset_of(name, LOG_SUFFIX), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! A log loses power at every flush, dies at every byte and has every bit flipped, and keeps its promises.
+
+mod common;
+
+use std::path::Path;
+
+use bytes::Bytes;
+use cauce_log::{Disk, Log, MemoryDisk};
+use common::{batch, content_of, disk_with, offsets_of, open, read_all};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const SEGMENT_BYTES: u64 = 600;
+const FIRST_SEGMENT: &str = "vhost/queue/00000000000000000000.log";
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// One write of several batches; each is (records, value bytes, offsets skipped before it).
+    Append(Vec<(i64, usize, i64)>),
+    Flush,
+    /// Trims below this share (in percent) of the offsets.
+    Trim(i64),
+    /// The process is killed and started again; the kernel keeps what was written.
+    Kill,
+}
+
+/// What a run knows it was promised and what may be gone.
+#[derive(Debug, Default)]
+struct Told {
+    appended: Vec<Bytes>,
+    durable_end: i64,
+    trimmed_below: i64,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_power_cut_at_any_flush_takes_nothing_that_was_promised(
+        steps in vec(a_step(), 1..25),
+        seed: u64,
+    ) {
+        let disk = MemoryDisk::new();
+        run(&disk, &steps, u64::MAX);
+        for syncs in 0..=disk.syncs() {
+            let disk = MemoryDisk::new();
+            disk.freeze_at_sync(syncs);
+            let told = run(&disk, &steps, syncs);
+            check_survivor(&disk.crash(None), &told);
+            for torn in 0..4 {
+                check_survivor(&disk.crash(Some(seed.wrapping_add(torn))), &told);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_log_cut_at_any_byte_recovers_the_batches_before_it() {
+    let batches = some_batches();
+    let whole = batches.concat();
+    let content = content_of(&disk_of(&batches), Path::new(FIRST_SEGMENT));
+    assert_eq!(content.len(), whole.len());
+    for cut in 0..=content.len() {
+        let disk = disk_with(Path::new(FIRST_SEGMENT), &content[..cut]);
+        let (mut log, recovery) = open(&disk, 1 << 20);
+        let (expected, expected_bytes) = batches_within(&batches, cut);
+        assert_eq!(read_all(&log), expected, "cut at {cut}");
+        assert_eq!(
+            recovery.truncated_bytes as usize,
+            cut - expected_bytes,
+            "cut at {cut}"
+        );
+        assert!(recovery.damaged.is_empty());
+        let next = batch(log.end_offset(), 1, 10);
+        log.append(&next).unwrap();
+        assert_eq!(
+            read_all(&open(&disk, 1 << 20).0),
+            [expected, &[next]].concat(),
+            "cut at {cut}"
+        );
+    }
+}
+
+#[test]
+fn a_write_that_left_zeros_is_a_torn_tail() {
+    let batches = some_batches();
+    let content = content_of(&disk_of(&batches), Path::new(FIRST_SEGMENT));
+    for kept in 0..content.len() {
+        let mut torn = content.clone();
+        torn[kept..].fill(0);
+        let (log, recovery) = open(&disk_with(Path::new(FIRST_SEGMENT), &torn), 1 << 20);
+        let served = read_all(&log);
+        assert_eq!(served, batches[..served.len()], "zeros from {kept}");
+        assert!(
+            served.len() >= batches_within(&batches, kept).0.len(),
+            "zeros from {kept}"
+        );
+        assert!(recovery.damaged.is_empty());
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_reported_and_the_batch_it_is_in_not_served() {
+    let batches = some_batches();
+    let content = content_of(&disk_of(&batches), Path::new(FIRST_SEGMENT));
+    for position in 0..content.len() {
+        for bit in 0..8 {
+            let mut damaged = content.clone();
+            damaged[position] ^= 1 << bit;
+            check_flipped(&batches, &damaged, position);
+        }
+    }
+}
+
+#[test]
+fn a_later_write_that_survived_an_earlier_one_is_kept_behind_damage() {
+    let batches = some_batches();
+    let mut content = content_of(&disk_of(&batches), Path::new(FIRST_SEGMENT));
+    let hole = batches[0].len()..batches[0].len() + batches[1].len() + batches[2].len();
+    content[hole.clone()].fill(0);
+    let (log, recovery) = open(&disk_with(Path::new(FIRST_SEGMENT), &content), 1 << 20);
+    assert_eq!(read_all(&log), [&batches[..1], &batches[3..]].concat());
+    assert_eq!(recovery.damaged.len(), 1);
+    assert_eq!(
+        (recovery.damaged[0].position, recovery.damaged[0].bytes),
+        (hole.start as u64, hole.len() as u64)
+    );
+    assert_eq!(
+        recovery.damaged[0].offsets,
+        offsets_of(&batches[1]).start..offsets_of(&batches[3]).start
+    );
+}
+
+fn a_step() -> impl Strategy<Value = Step> {
+    let batches = vec(
+        (1..4i64, 0..80usize, prop_oneof![3 => Just(0i64), 1 => 1..5i64]),
+        1..4,
+    );
+    prop_oneof![
+        6 => batches.prop_map(Step::Append),
+        3 => Just(Step::Flush),
+        1 => (0..=100i64).prop_map(Step::Trim),
+        1 => Just(Step::Kill),
+    ]
+}
+
+/// Runs the steps on a disk whose power goes after `syncs` flushes.
+fn run(disk: &MemoryDisk, steps: &[Step], syncs: u64) -> Told {
+    let mut told = Told::default();
+    let (mut log, _) = open(disk, SEGMENT_BYTES);
+    for step in steps {
+        match step {
+            Step::Append(batches) => append(&mut log, batches, &mut told),
+            Step::Flush => {
+                let end = log.end_offset();
+                disk.sync(&log.take_dirty()).unwrap();
+                if disk.syncs() <= syncs {
+                    told.durable_end = end;
+                }
+            }
+            Step::Trim(percent) => {
+                let offset = log.end_offset() * percent / 100;
+                if disk.syncs() <= syncs {
+                    told.trimmed_below = told.trimmed_below.max(offset);
+                }
+                log.trim_before(offset).unwrap();
+            }
+            Step::Kill => {
+                let end = log.end_offset();
+                log = open(disk, SEGMENT_BYTES).0;
+                assert_eq!(log.end_offset(), end);
+            }
+        }
+    }
+    told
+}
+
+fn append(log: &mut Log, shapes: &[(i64, usize, i64)], told: &mut Told) {
+    let mut next = log.end_offset();
+    let mut batches = Vec::new();
+    for (records, value_bytes, gap) in shapes {
+        batches.push(batch(next + gap, *records, *value_bytes));
+        next += gap + records;
+    }
+    log.append_all(&batches).unwrap();
+    told.appended.extend(batches);
+}
+
+fn check_survivor(disk: &MemoryDisk, told: &Told) {
+    let (mut log, recovery) = open(disk, SEGMENT_BYTES);
+    assert!(recovery.damaged.is_empty(), "{recovery:?}");
+    let served = read_all(&log);
+    for batch in &served {
+        assert!(
+            told.appended.contains(batch),
+            "{:?} was never appended",
+            offsets_of(batch)
+        );
+    }
+    assert!(served.is_sorted_by_key(|batch| offsets_of(batch).start));
+    for batch in &told.appended {
+        let offsets = offsets_of(batch);
+        let is_promised = offsets.end <= told.durable_end && offsets.start >= told.trimmed_below;
+        assert!(!is_promised || served.contains(batch), "{offsets:?} is lost");
+    }
+    assert!(log.end_offset() >= told.durable_end);
+
+    let next = batch(log.end_offset(), 1, 5);
+    log.append(&next).unwrap();
+    disk.sync(&log.take_dirty()).unwrap();
+    let again = read_all(&open(&disk.crash(None), SEGMENT_BYTES).0);
+    assert_eq!(again, [&served[..], &[next]].concat());
+    assert!(log.reader().take_damage().is_empty());
+}
+
+fn check_flipped(batches: &[Bytes], damaged: &[u8], position: usize) {
+    let (log, recovery) = open(&disk_with(Path::new(FIRST_SEGMENT), damaged), 1 << 20);
+    let (before, start) = batches_within(batches, position);
+    let hit = before.len();
+    let after = &batches[hit + 1..];
+    assert_eq!(read_all(&log), [before, after].concat(), "flipped at {position}");
+    let hit_bytes = batches[hit].len() as u64;
+    if after.is_empty() {
+        assert_eq!(recovery.truncated_bytes, hit_bytes);
+        return;
+    }
+    assert_eq!(recovery.truncated_bytes, 0);
+    let [damage] = &recovery.damaged[..] else {
+        panic!("one batch was hit: {recovery:?}")
+    };
+    assert_eq!(
+        (damage.position, damage.bytes),
+        (start as u64, hit_bytes),
+        "flipped at {position}"
+    );
+    assert_eq!(damage.offsets, offsets_of(&batches[hit]));
+}
+
+fn some_batches() -> Vec<Bytes> {
+    [(0, 1, 4), (1, 3, 20), (4, 1, 0), (5, 2, 60), (7, 1, 1)]
+        .map(|(base, n, bytes)| batch(base, n, bytes))
+        .into()
+}
+
+fn disk_of(batches: &[Bytes]) -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    open(&disk, 1 << 20).0.append_all(batches).unwrap();
+    disk
+}
+
+/// The batches that lie wholly in the first `bytes` bytes, and where they end.
+fn batches_within(batches: &[Bytes], bytes: usize) -> (&[Bytes], usize) {
+    let (mut count, mut end) = (0, 0);
+    while count < batches.len() && end + batches[count].len() <= bytes {
+        end += batches[count].len();
+        count += 1;
+    }
+    (&batches[..count], end)
+}

@@ -1,0 +1,348 @@
+//! Every method a client may send on a channel, and what it is answered.
+
+use std::sync::Arc;
+
+use cauce_amqp::method::*;
+use cauce_amqp::reply::ReplyCode;
+use cauce_amqp::{Content, RawTable};
+use cauce_broker::QueueHandle;
+use cauce_core::access::{Operation, Resource};
+use cauce_core::exchange::{Destination, ExchangeKind};
+use cauce_core::queue::Outcome;
+use cauce_core::topology::{ExchangeSpec, QueueSpec};
+
+use super::channel::{Mode, OwnedPublish, Transaction};
+use super::confirms::Confirms;
+use super::connection::Connection;
+use super::fault::Fault;
+
+impl Connection {
+    pub(super) async fn take_method(&mut self, number: u16, method: Method<'_>) -> Result<(), Fault> {
+        match method {
+            Method::BasicAck(ack) => {
+                return self.settle(number, ack.delivery_tag, ack.multiple, Outcome::Accept);
+            }
+            Method::BasicNack(nack) => {
+                return self.settle(number, nack.delivery_tag, nack.multiple, unwanted(nack.requeue));
+            }
+            Method::BasicReject(reject) => {
+                return self.settle(number, reject.delivery_tag, false, unwanted(reject.requeue));
+            }
+            _ => {}
+        }
+        // All else may depend on what was published and settled before it.
+        self.hand_over().await;
+        match method {
+            Method::ChannelClose(_) => {
+                self.drop_channel_state(number);
+                self.channels.remove(&number);
+                self.say(number, ChannelCloseOk {});
+                Ok(())
+            }
+            Method::ChannelFlow(flow) if flow.active => {
+                self.say(number, ChannelFlowOk { active: true });
+                Ok(())
+            }
+            Method::ChannelFlow(_) => Err(Fault::connection(ReplyCode::NotImplemented, "active=false")),
+            Method::ChannelFlowOk(_) => Ok(()),
+            Method::ChannelOpen(_) => {
+                Err(Fault::connection(ReplyCode::ChannelError, "second 'channel.open' seen"))
+            }
+            Method::AccessRequest(_) => {
+                self.say(number, AccessRequestOk { ticket: 1 });
+                Ok(())
+            }
+            Method::ExchangeDeclare(declare) => self.declare_exchange(number, declare).await,
+            Method::ExchangeDelete(delete) => self.delete_exchange(number, delete).await,
+            Method::ExchangeBind(bind) => {
+                let to = Destination::exchange(bind.destination);
+                self.bind(to, bind.source, bind.routing_key, bind.arguments).await?;
+                self.say_unless(bind.no_wait, number, ExchangeBindOk {})
+            }
+            Method::ExchangeUnbind(unbind) => {
+                let from = Destination::exchange(unbind.destination);
+                self.unbind(&from, unbind.source, unbind.routing_key, unbind.arguments).await?;
+                self.say_unless(unbind.no_wait, number, ExchangeUnbindOk {})
+            }
+            Method::QueueDeclare(declare) => self.declare_queue(number, declare).await,
+            Method::QueueBind(bind) => {
+                let name = self.queue_name(number, bind.queue)?;
+                self.queue(&name)?;
+                // An unnamed queue is bound by its own name, if no key is given either.
+                let key = if bind.queue.is_empty() && bind.routing_key.is_empty() { &name } else { bind.routing_key };
+                self.bind(Destination::queue(&name), bind.exchange, key, bind.arguments).await?;
+                self.say_unless(bind.no_wait, number, QueueBindOk {})
+            }
+            Method::QueueUnbind(unbind) => {
+                let name = self.queue_name(number, unbind.queue)?;
+                self.queue(&name)?;
+                let from = Destination::queue(&name);
+                self.unbind(&from, unbind.exchange, unbind.routing_key, unbind.arguments).await?;
+                self.say_unless(false, number, QueueUnbindOk {})
+            }
+            Method::QueuePurge(purge) => self.purge_queue(number, purge).await,
+            Method::QueueDelete(delete) => self.delete_queue(number, delete).await,
+            Method::BasicQos(qos) => self.qos(number, qos),
+            Method::BasicConsume(consume) => self.consume(number, consume).await,
+            Method::BasicCancel(cancel) => self.cancel(number, cancel).await,
+            Method::BasicCancelOk(_) => Ok(()),
+            Method::BasicGet(get) => self.get(number, get),
+            Method::BasicRecover(recover) => {
+                self.recover(number, recover.requeue)?;
+                self.say(number, BasicRecoverOk {});
+                Ok(())
+            }
+            Method::BasicRecoverAsync(recover) => self.recover(number, recover.requeue),
+            Method::ConfirmSelect(select) => self.select_confirms(number, select.no_wait),
+            Method::TxSelect(_) => self.select_transactions(number),
+            Method::TxCommit(_) => self.commit(number).await,
+            Method::TxRollback(_) => self.roll_back(number),
+            other => {
+                let text = format!("unexpected method {} on channel {number}", other.name());
+                Err(Fault::connection(ReplyCode::CommandInvalid, text))
+            }
+        }
+    }
+
+    fn say_unless<'m>(&mut self, no_wait: bool, number: u16, method: impl Into<Method<'m>>) -> Result<(), Fault> {
+        if !no_wait {
+            self.say(number, method);
+        }
+        Ok(())
+    }
+
+    fn check(&self, operation: Operation, resource: Resource<'_>) -> Result<(), Fault> {
+        Ok(self.node.users.check(&self.user, &self.vhost.name, operation, resource)?)
+    }
+
+    async fn declare_exchange(&mut self, number: u16, declare: ExchangeDeclare<'_>) -> Result<(), Fault> {
+        let name = declare.exchange;
+        if declare.passive {
+            self.vhost.topology().check_exchange(name)?;
+            return self.say_unless(declare.no_wait, number, ExchangeDeclareOk {});
+        }
+        let arguments = declare.arguments.decode()?;
+        let kind = ExchangeKind::parse(declare.kind, &arguments)?;
+        self.check(Operation::Configure, Resource::Exchange(name))?;
+        if let Some(alternate) = arguments.get("alternate-exchange").and_then(|value| value.as_str()) {
+            self.check(Operation::Read, Resource::Exchange(name))?;
+            self.check(Operation::Write, Resource::Exchange(alternate))?;
+        }
+        let ExchangeDeclare { durable, auto_delete, internal, .. } = declare;
+        let spec = ExchangeSpec { kind, durable, auto_delete, internal, arguments };
+        self.vhost.declare_exchange(name, spec)?.wait().await;
+        self.say_unless(declare.no_wait, number, ExchangeDeclareOk {})
+    }
+
+    async fn delete_exchange(&mut self, number: u16, delete: ExchangeDelete<'_>) -> Result<(), Fault> {
+        self.check(Operation::Configure, Resource::Exchange(delete.exchange))?;
+        self.vhost.delete_exchange(delete.exchange, delete.if_unused)?.wait().await;
+        self.say_unless(delete.no_wait, number, ExchangeDeleteOk {})
+    }
+
+    fn check_binding(&self, destination: &Destination, source: &str) -> Result<(), Fault> {
+        let target = match destination {
+            Destination::Queue(name) => Resource::Queue(name),
+            Destination::Exchange(name) => Resource::Exchange(name),
+        };
+        self.check(Operation::Write, target)?;
+        self.check(Operation::Read, Resource::Exchange(source))
+    }
+
+    async fn bind(
+        &mut self,
+        destination: Destination,
+        source: &str,
+        key: &str,
+        arguments: RawTable<'_>,
+    ) -> Result<(), Fault> {
+        self.check_binding(&destination, source)?;
+        self.vhost.bind(source, destination, key, arguments.decode()?)?.wait().await;
+        Ok(())
+    }
+
+    async fn unbind(
+        &mut self,
+        destination: &Destination,
+        source: &str,
+        key: &str,
+        arguments: RawTable<'_>,
+    ) -> Result<(), Fault> {
+        self.check_binding(destination, source)?;
+        self.vhost.unbind(source, destination, key, arguments.decode()?)?.wait().await;
+        Ok(())
+    }
+
+    async fn declare_queue(&mut self, number: u16, declare: QueueDeclare<'_>) -> Result<(), Fault> {
+        let queue = if declare.passive {
+            let name = self.queue_name(number, declare.queue)?;
+            let queue = self.queue(&name)?;
+            queue.touch();
+            queue
+        } else {
+            let arguments = declare.arguments.decode()?;
+            // The node chooses names that everybody may use.
+            if !declare.queue.is_empty() {
+                self.check(Operation::Configure, Resource::Queue(declare.queue))?;
+            }
+            if let Some(exchange) = arguments.get("x-dead-letter-exchange").and_then(|value| value.as_str()) {
+                self.check(Operation::Read, Resource::Queue(declare.queue))?;
+                self.check(Operation::Write, Resource::Exchange(exchange))?;
+            }
+            let spec = QueueSpec {
+                durable: declare.durable,
+                exclusive_owner: declare.exclusive.then_some(self.id),
+                auto_delete: declare.auto_delete,
+                arguments,
+            };
+            let (queue, saved) = self.vhost.declare_queue(declare.queue, spec, self.id)?;
+            saved.wait().await;
+            queue.touch();
+            queue
+        };
+        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        channel.last_queue = Some(queue.name.to_string());
+        if declare.no_wait {
+            return Ok(());
+        }
+        let status = queue.status().await;
+        self.say(number, QueueDeclareOk {
+            queue: &queue.name,
+            message_count: status.ready.min(u32::MAX.into()) as u32,
+            consumer_count: status.consumers as u32,
+        });
+        Ok(())
+    }
+
+    async fn purge_queue(&mut self, number: u16, purge: QueuePurge<'_>) -> Result<(), Fault> {
+        let name = self.queue_name(number, purge.queue)?;
+        self.check(Operation::Read, Resource::Queue(&name))?;
+        let purged = self.queue(&name)?.purge().await;
+        let message_count = purged.min(u32::MAX.into()) as u32;
+        self.say_unless(purge.no_wait, number, QueuePurgeOk { message_count })
+    }
+
+    async fn delete_queue(&mut self, number: u16, delete: QueueDelete<'_>) -> Result<(), Fault> {
+        let name = self.queue_name(number, delete.queue)?;
+        self.check(Operation::Configure, Resource::Queue(&name))?;
+        let deleted = self.vhost.delete_queue(&name, self.id, delete.if_unused, delete.if_empty).await?;
+        let message_count = deleted.min(u32::MAX.into()) as u32;
+        self.say_unless(delete.no_wait, number, QueueDeleteOk { message_count })
+    }
+
+    fn qos(&mut self, number: u16, qos: BasicQos) -> Result<(), Fault> {
+        if qos.prefetch_size != 0 {
+            return Err(Fault::connection(ReplyCode::NotImplemented, "prefetch_size!=0 (not implemented)"));
+        }
+        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        if qos.global {
+            channel.shared_limit.set_max(qos.prefetch_count.into());
+            let consumers = channel.consumers.clone();
+            self.wake(&consumers);
+        } else {
+            channel.prefetch = qos.prefetch_count.into();
+        }
+        self.say(number, BasicQosOk {});
+        Ok(())
+    }
+
+    fn recover(&mut self, number: u16, requeue: bool) -> Result<(), Fault> {
+        if !requeue {
+            return Err(Fault::connection(ReplyCode::NotImplemented, "requeue=false"));
+        }
+        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        let unsettled = channel.take_all();
+        self.settle_now(number, unsettled, Outcome::Release);
+        Ok(())
+    }
+
+    fn select_confirms(&mut self, number: u16, no_wait: bool) -> Result<(), Fault> {
+        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        match channel.mode {
+            Mode::Transaction(_) => {
+                return Err(Fault::new(ReplyCode::PreconditionFailed, "cannot switch from tx to confirm mode"));
+            }
+            Mode::Plain => channel.mode = Mode::Confirm(Confirms::new()),
+            Mode::Confirm(_) => {}
+        }
+        self.say_unless(no_wait, number, ConfirmSelectOk {})
+    }
+
+    fn select_transactions(&mut self, number: u16) -> Result<(), Fault> {
+        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        match channel.mode {
+            Mode::Confirm(_) => {
+                return Err(Fault::new(ReplyCode::PreconditionFailed, "cannot switch from confirm to tx mode"));
+            }
+            Mode::Plain => channel.mode = Mode::Transaction(Transaction::default()),
+            Mode::Transaction(_) => {}
+        }
+        self.say(number, TxSelectOk {});
+        Ok(())
+    }
+
+    fn transaction(&mut self, number: u16) -> Result<Transaction, Fault> {
+        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        match &mut channel.mode {
+            Mode::Transaction(transaction) => Ok(std::mem::take(transaction)),
+            _ => Err(Fault::new(ReplyCode::PreconditionFailed, "channel is not transactional")),
+        }
+    }
+
+    async fn commit(&mut self, number: u16) -> Result<(), Fault> {
+        let transaction = self.transaction(number)?;
+        self.publisher.start_turn();
+        for publish in &transaction.publishes {
+            self.publish_now(number, &publish.content())?;
+        }
+        let mut settled: Vec<Arc<QueueHandle>> = Vec::new();
+        for settle in transaction.settles {
+            settled.extend(settle.unsettled.iter().map(|one| one.queue.clone()));
+            self.settle_now(number, settle.unsettled, settle.outcome);
+        }
+        settled.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        self.hand_over_and_flush(&settled).await?;
+        self.say(number, TxCommitOk {});
+        Ok(())
+    }
+
+    /// Publishes go; acknowledgements are as if they had not come.
+    fn roll_back(&mut self, number: u16) -> Result<(), Fault> {
+        let transaction = self.transaction(number)?;
+        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        for settle in transaction.settles {
+            channel.put_back(settle.unsettled);
+        }
+        self.say(number, TxRollbackOk {});
+        Ok(())
+    }
+}
+
+fn unwanted(requeue: bool) -> Outcome {
+    if requeue { Outcome::Release } else { Outcome::Reject }
+}
+
+impl OwnedPublish {
+    fn content(&self) -> Content<'_> {
+        Content {
+            exchange: &self.exchange,
+            routing_key: &self.routing_key,
+            mandatory: self.mandatory,
+            immediate: false,
+            properties: &self.properties,
+            body: (&self.body[..]).into(),
+        }
+    }
+}
+
+impl From<&Content<'_>> for OwnedPublish {
+    fn from(content: &Content<'_>) -> OwnedPublish {
+        OwnedPublish {
+            exchange: content.exchange.to_owned(),
+            routing_key: content.routing_key.to_owned(),
+            mandatory: content.mandatory,
+            properties: content.properties.to_vec(),
+            body: content.body.to_vec(),
+        }
+    }
+}

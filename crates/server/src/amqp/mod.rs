@@ -1,0 +1,62 @@
+//! AMQP 0-9-1: the listener and its connections.
+
+mod channel;
+mod confirms;
+mod connection;
+mod consume;
+mod fault;
+mod handshake;
+mod methods;
+mod publish;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cauce_broker::Node;
+use tokio::net::TcpListener;
+
+use connection::Connection;
+
+/// How long a client may take until its connection is open.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+
+/// What a client may ask for at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) frame_max: u32,
+    pub(crate) channel_max: u16,
+    pub(crate) body_bytes_max: u64,
+    /// Bytes read from a socket at a time.
+    pub(crate) read_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { frame_max: 131_072, channel_max: 2047, body_bytes_max: 128 << 20, read_bytes: 128 << 10 }
+    }
+}
+
+/// Accepts clients for as long as it is polled.
+pub(crate) async fn listen(listener: TcpListener, node: Arc<Node>, limits: Limits) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let node = node.clone();
+                tokio::spawn(async move {
+                    let _ = stream.set_nodelay(true);
+                    let greeting = handshake::shake_hands(&node, limits, stream, peer);
+                    match tokio::time::timeout(HANDSHAKE_WAIT, greeting).await {
+                        Ok(Some(session)) => Connection::new(node.clone(), limits, session).run().await,
+                        Ok(None) => {}
+                        Err(_) => tracing::warn!(%peer, "a client did not open its connection in time"),
+                    }
+                });
+            }
+            Err(error) => {
+                // Mostly too many open files: others may leave meanwhile.
+                tracing::error!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The publishing half of a connection: messages gathered by queue for as long as one read lasts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cauce_amqp::properties::PropertiesSummary;
+use cauce_amqp::reply::ReplyCode;
+use cauce_amqp::{Content, strip_bcc};
+use cauce_broker::{ConfirmTag, EnvelopeFacts, Link, QueueHandle, Receipts, Vhost, clock};
+use cauce_core::access::{Operation, Resource};
+use cauce_core::message::{BlockBuilder, Message, Traits};
+use cauce_core::queue::Picks;
+use cauce_core::topology::Routed;
+
+use super::fault::Fault;
+
+/// Routes remembered at a time; past it all are forgotten.
+const ROUTES_MAX: usize = 1024;
+
+/// Message bytes gathered before they are handed over.
+pub(super) const BLOCK_BYTES: usize = 256 << 10;
+
+type Route = Arc<[Arc<QueueHandle>]>;
+
+/// Routes of one generation of the topology.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    generation: u64,
+    by_name: HashMap<(Box<str>, Box<str>), Route>,
+    last: Option<(Box<str>, Box<str>, Route)>,
+    routed: Routed<Arc<QueueHandle>>,
+}
+
+/// One queue's share of what was read.
+#[derive(Debug)]
+struct Group {
+    queue: Arc<QueueHandle>,
+    indices: Vec<u32>,
+    /// One a message; `None` if nobody waits to hear of it.
+    tags: Vec<Option<ConfirmTag>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Publisher {
+    block: BlockBuilder,
+    groups: Vec<Group>,
+    routes: Routes,
+    now_ms: i64,
+}
+
+/// Who publishes, for permissions and confirms.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Author<'a> {
+    pub(super) vhost: &'a Arc<Vhost>,
+    pub(super) node: &'a cauce_broker::Node,
+    pub(super) user: &'a str,
+}
+
+impl Publisher {
+    /// Stamps what is published from now on with this time.
+    pub(super) fn start_turn(&mut self) {
+        self.now_ms = clock::now_ms();
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.block.len_bytes() >= BLOCK_BYTES
+    }
+
+    /// The queues that get the message; none if nobody does.
+    pub(super) fn route(&mut self, author: Author<'_>, content: &Content<'_>) -> Result<Route, Fault> {
+        let summary = PropertiesSummary::parse(content.properties)?;
+        check_author(author, &summary)?;
+        let generation = author.vhost.generation();
+        if self.routes.generation != generation {
+            self.routes = Routes { generation, ..Routes::default() };
+        }
+        let copies = match summary.headers {
+            Some(_) => EnvelopeFacts(content.properties).copies(),
+            None => Vec::new(),
+        };
+        if copies.is_empty() {
+            if let Some((exchange, key, route)) = &self.routes.last {
+                if **exchange == *content.exchange && **key == *content.routing_key {
+                    return Ok(route.clone());
+                }
+            }
+        }
+        self.look_up(author, content, &copies)
+    }
+
+    fn look_up(
+        &mut self,
+        author: Author<'_>,
+        content: &Content<'_>,
+        copies: &[String],
+    ) -> Result<Route, Fault> {
+        let name = || (Box::from(content.exchange), Box::from(content.routing_key));
+        if copies.is_empty() {
+            if let Some(route) = self.routes.by_name.get(&name()) {
+                let (exchange, key) = name();
+                self.routes.last = Some((exchange, key, route.clone()));
+                return Ok(route.clone());
+            }
+        }
+        let exchange = Resource::Exchange(content.exchange);
+        author.node.users.check(author.user, &author.vhost.name, Operation::Write, exchange)?;
+        let mut keys = vec![content.routing_key];
+        keys.extend(copies.iter().map(String::as_str));
+        let topology = author.vhost.topology();
+        if topology.exchange(content.exchange).is_some_and(|entry| entry.is_internal()) {
+            let text = format!(
+                "cannot publish to internal exchange '{}' in vhost '{}'",
+                content.exchange, author.vhost.name
+            );
+            return Err(Fault::new(ReplyCode::AccessRefused, text));
+        }
+        let routed = &mut self.routes.routed;
+        routed.clear();
+        topology.route(content.exchange, &keys, &EnvelopeFacts(content.properties), routed)?;
+        let route: Route = routed.queues.drain(..).collect();
+        if copies.is_empty() && !routed.depends_on_headers {
+            if self.routes.by_name.len() >= ROUTES_MAX {
+                self.routes.by_name.clear();
+            }
+            self.routes.by_name.insert(name(), route.clone());
+            let (exchange, key) = name();
+            self.routes.last = Some((exchange, key, route.clone()));
+        }
+        Ok(route)
+    }
+
+    /// Adds the message for its queues.
+    pub(super) fn add(&mut self, content: &Content<'_>, route: &Route, tag: Option<ConfirmTag>) -> Result<(), Fault> {
+        if route.is_empty() {
+            return Ok(());
+        }
+        let summary = PropertiesSummary::parse(content.properties)?;
+        let ttl_ms = summary.expiration.map(parse_expiration).transpose()?;
+        let stripped;
+        let envelope = match summary.headers {
+            Some(_) => {
+                stripped = strip_bcc(content.properties);
+                &stripped[..]
+            }
+            None => content.properties,
+        };
+        let index = self.block.push(Message {
+            exchange: content.exchange.as_bytes(),
+            routing_key: content.routing_key.as_bytes(),
+            envelope,
+            body: &content.body,
+            traits: Traits {
+                persistent: summary.is_persistent(),
+                priority: summary.priority.unwrap_or(0),
+                ttl_ms,
+                arrived_ms: self.now_ms,
+            },
+        });
+        for queue in route.iter() {
+            let group = self.group(queue);
+            group.indices.push(index);
+            group.tags.push(tag);
+        }
+        Ok(())
+    }
+
+    fn group(&mut self, queue: &Arc<QueueHandle>) -> &mut Group {
+        let at = self.groups.iter().position(|group| Arc::ptr_eq(&group.queue, queue));
+        let at = at.unwrap_or_else(|| {
+            self.groups.push(Group { queue: queue.clone(), indices: Vec::new(), tags: Vec::new() });
+            self.groups.len() - 1
+        });
+        &mut self.groups[at]
+    }
+
+    /// Hands over what was gathered; waits for queues that are full.
+    pub(super) async fn flush(&mut self, vhost: &Vhost, link: &Link) {
+        if self.block.is_empty() {
+            return;
+        }
+        let block = self.block.finish(vhost.memory().gauge());
+        for Group { queue, indices, tags } in self.groups.drain(..) {
+            let receipts = match tags.iter().all(Option::is_none) {
+                true => Receipts::Nobody,
+                false => Receipts::Connection { link: link.clone(), tags },
+            };
+            queue.publish(block.clone(), Picks::from_indices(&indices), receipts).await;
+        }
+    }
+}
+
+/// RabbitMQ's validated user id: nobody speaks for another.
+fn check_author(author: Author<'_>, summary: &PropertiesSummary<'_>) -> Result<(), Fault> {
+    match summary.user_id {
+        Some(claimed) if claimed != author.user && !author.node.users.has_tag(author.user, "impersonator") => {
+            let text = format!(
+                "user_id property set to '{claimed}' but authenticated user was '{}'",
+                author.user
+            );
+            Err(Fault::new(ReplyCode::PreconditionFailed, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn parse_expiration(text: &str) -> Result<u64, Fault> {
+    text.parse().map_err(|_| {
+        Fault::new(ReplyCode::PreconditionFailed, format!("invalid expiration '{text}': not a number of milliseconds"))
+    })
+}
