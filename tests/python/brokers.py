@@ -124,7 +124,7 @@ class Cauce(Broker):
     def start(self):
         # Any free ports the first time, the same ones ever after: clients come back to where they were.
         listeners = []
-        for plane in ("amqp", "kafka", "http", "metrics"):
+        for plane in self._planes():
             listeners += [f"--{plane}", f"127.0.0.1:{self.ports.get(plane, 0)}"]
         self._spawn(
             [self.executable(), "serve", "--data", self.data, *listeners, "--print-ports", *self.options],
@@ -132,6 +132,11 @@ class Cauce(Broker):
         )
         self.ports = self._read_ports()
         self.port = self.ports["amqp"]
+
+    def _planes(self):
+        """The listeners this build has: none may take a default port, which somebody else may be using."""
+        usage = subprocess.run([self.executable(), "serve", "--help"], capture_output=True, text=True).stdout
+        return [plane for plane in ("amqp", "kafka", "http", "metrics") if f"--{plane} " in usage]
 
     def _read_ports(self):
         lines = queue.SimpleQueue()

@@ -55,12 +55,12 @@ impl RangeSet {
         if added.is_empty() {
             return;
         }
-        if let Some(last) = self.runs.back_mut() {
-            if last.end == added.start {
-                last.end = added.end;
-                self.count += added.end - added.start;
-                return;
-            }
+        if let Some(last) = self.runs.back_mut()
+            && last.end == added.start
+        {
+            last.end = added.end;
+            self.count += added.end - added.start;
+            return;
         }
         if self.runs.back().is_none_or(|last| last.end < added.start) {
             self.count += added.end - added.start;

@@ -12,9 +12,10 @@ use cauce_log::{BatchBuilder, Disk, DiskFile, FileDisk, FlushStrategy, Log, LogC
 
 const LOGS: [usize; 6] = [1, 2, 4, 10, 100, 1000];
 const BATCH_BYTES: usize = 4096;
-const ROUNDS_MIN: usize = 15;
-/// The first rounds create files and fill caches.
-const ROUNDS_WARMING: usize = 3;
+const ROUNDS_MIN: usize = 3;
+const TURNS: u32 = 8;
+/// The first rounds create files and warm up.
+const ROUNDS_WARMING: usize = 2;
 
 #[derive(Clone, Copy)]
 enum Way {
@@ -41,16 +42,31 @@ fn main() {
     println!("| dirty logs | {} |", names.join(" | "));
     println!("|---|{}", "---|".repeat(WAYS.len()));
     for logs in LOGS {
-        let cells = WAYS.map(|(_, way)| cell(&directory, way, logs, Duration::from_secs_f64(seconds)));
+        let cells = row(&directory, logs, Duration::from_secs_f64(seconds));
         println!("| {logs} | {} |", cells.join(" | "));
     }
 }
 
-fn cell(directory: &Path, way: Way, logs: usize, duration: Duration) -> String {
+/// Measures the ways in turns, so that what else the machine does falls on all of them alike.
+fn row(directory: &Path, logs: usize, duration: Duration) -> Vec<String> {
     let root = directory.join(format!("cauce-flush-{}", std::process::id()));
-    fs::create_dir_all(&root).expect("the directory is writable");
-    let mut rounds = Bench::new(&root, way, logs).run(duration);
+    let mut benches = Vec::new();
+    for (name, way) in WAYS {
+        fs::create_dir_all(root.join(name)).expect("the directory is writable");
+        benches.push((Bench::new(&root.join(name), way, logs), Vec::new()));
+    }
+    let rest_of_the_disk = FileDisk::new(root.clone(), FlushStrategy::Syncfs);
+    for _ in 0..TURNS {
+        for (bench, rounds) in &mut benches {
+            rounds.extend(bench.run(duration / TURNS));
+            rest_of_the_disk.sync(&[]).expect("the disk works");
+        }
+    }
     fs::remove_dir_all(&root).expect("the directory is ours");
+    benches.into_iter().map(|(_, rounds)| cell(rounds)).collect()
+}
+
+fn cell(mut rounds: Vec<Duration>) -> String {
     rounds.sort_unstable();
     let milliseconds = |share: f64| rounds[((rounds.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     format!("{:.2} / {:.2} ms", milliseconds(0.5), milliseconds(0.99))

@@ -22,6 +22,15 @@ pub(crate) struct Flags {
     /// Address for AMQP 0-9-1 clients, host:port; port 0 takes any free one.
     #[arg(long, value_name = "ADDR", env = "CAUCE_AMQP", default_value = "0.0.0.0:5672")]
     amqp: String,
+    /// Address for Kafka clients. Not served yet: accepted, and nothing listens there.
+    #[arg(long, value_name = "ADDR", env = "CAUCE_KAFKA", default_value = "0.0.0.0:9092")]
+    kafka: String,
+    /// Address of the management API. Not served yet: accepted, and nothing listens there.
+    #[arg(long, value_name = "ADDR", env = "CAUCE_HTTP", default_value = "0.0.0.0:15672")]
+    http: String,
+    /// Address of the metrics. Not served yet: accepted, and nothing listens there.
+    #[arg(long, value_name = "ADDR", env = "CAUCE_METRICS", default_value = "0.0.0.0:15692")]
+    metrics: String,
     /// When a publish is confirmed: after it is flushed to disk, or once the operating system has it.
     #[arg(long, value_enum, env = "CAUCE_FLUSH", default_value_t = FlushFlag::Always)]
     flush: FlushFlag,
@@ -86,6 +95,9 @@ async fn serve(flags: Flags) -> Result<(), ServeError> {
     let listener = TcpListener::bind(&flags.amqp).await.map_err(io)?;
     let address = listener.local_addr().map_err(io)?;
     tracing::info!(%address, data = %flags.data.display(), memory_bytes, "accepting AMQP clients");
+    for (what, address) in [("kafka", &flags.kafka), ("http", &flags.http), ("metrics", &flags.metrics)] {
+        tracing::debug!(what, address, "not served yet");
+    }
     let watch = tokio::spawn(review_memory(node.clone()));
     let listening = tokio::spawn(amqp::listen(listener, node.clone(), amqp::Limits::default()));
     if flags.print_ports {

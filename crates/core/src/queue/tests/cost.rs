@@ -62,7 +62,7 @@ fn a_million_waiting_messages_cost_as_much_as_one() {
     assert_eq!(queue.settled.run_count(), 0);
     assert!(queue.resident_bytes() < 10_000);
     assert_eq!(queue.purge(&mut out), 1_000_000);
-    assert_eq!(out.drain_settled().collect::<Vec<_>>(), [0..1_000_000]);
+    assert!(out.drain_settled().eq([0..1_000_000; 1]));
     assert_eq!((queue.resident_bytes(), queue.floor()), (0, 1_000_000));
 }
 

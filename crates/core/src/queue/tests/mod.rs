@@ -1,6 +1,8 @@
 mod cost;
+mod delivery;
+mod limits;
 mod random;
 mod script;
 mod shared_limit;
-mod stories;
+mod stored;
 mod world;

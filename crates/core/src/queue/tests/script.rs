@@ -11,6 +11,32 @@ use super::world::{Item, SimulatedLog, block_of, name_of};
 use crate::message::Traits;
 use crate::queue::*;
 
+pub(super) fn plain() -> Rules {
+    Rules::default()
+}
+
+pub(super) fn dead_letters() -> Rules {
+    Rules {
+        dead_letters: true,
+        ..plain()
+    }
+}
+
+pub(super) fn priorities() -> Rules {
+    Rules {
+        priority_max: 5,
+        ..plain()
+    }
+}
+
+pub(super) fn most(length_max: u64, overflow: Overflow) -> Rules {
+    Rules {
+        length_max: Some(length_max),
+        overflow,
+        ..dead_letters()
+    }
+}
+
 /// Runs the script and compares what the queue had to say.
 #[track_caller]
 pub(super) fn check(rules: Rules, script: &str, expected: &[&str]) {
