@@ -102,17 +102,27 @@ class Subscriber:
 
 @contextmanager
 def channel_closed(code, text):
-    """The block ends with the broker closing the channel, for exactly this reason."""
+    """The block ends with the broker closing the channel, for exactly this reason.
+
+    A text that ends in `…` goes on as the broker likes: RabbitMQ puts Erlang terms there, which no client reads.
+    """
     with pytest.raises(pika.exceptions.ChannelClosedByBroker) as caught:
         yield
-    assert (caught.value.reply_code, caught.value.reply_text) == (code, shortened(text))
+    assert_reply((caught.value.reply_code, caught.value.reply_text), code, text)
 
 
 @contextmanager
 def connection_closed(code, text):
     with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as caught:
         yield
-    assert (caught.value.reply_code, caught.value.reply_text) == (code, text)
+    assert_reply((caught.value.reply_code, caught.value.reply_text), code, text)
+
+
+def assert_reply(reply, code, text):
+    if text.endswith("…"):
+        assert reply[0] == code and reply[1].startswith(text[:-1]), reply
+    else:
+        assert reply == (code, shortened(text))
 
 
 def shortened(text):

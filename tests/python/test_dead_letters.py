@@ -2,7 +2,7 @@
 
 import pytest
 
-from clients import channel_closed, drained, eventually, publish, queue, take, take_bodies, waiting
+from clients import drained, eventually, publish, queue, take, take_bodies, waiting
 
 
 @pytest.fixture
@@ -106,15 +106,6 @@ def test_a_ttl_of_zero_delivers_only_to_who_already_waits(channel, name):
     queue(channel, name(), message_ttl=0)
     publish(channel, "", name(), "nobody here")
     assert drained(channel, name()) == []
-
-
-def test_the_dead_letter_routing_key_needs_the_exchange(channel, name):
-    with channel_closed(
-        406,
-        "PRECONDITION_FAILED - invalid arg 'x-dead-letter-routing-key' for queue "
-        f"'{name()}' in vhost '/': routing_key_but_no_dlx_defined",
-    ):
-        queue(channel, name(), dead_letter_routing_key="x")
 
 
 def death_of(dead):

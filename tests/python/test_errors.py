@@ -7,7 +7,7 @@ import pytest
 from pamqp import commands, frame, heartbeat
 from pika import spec
 
-from clients import channel_closed, connection_closed, flush, publish, queue, send, take
+from clients import assert_reply, channel_closed, connection_closed, flush, publish, queue, send, take
 from wire import PROTOCOL_HEADER, Wire, content
 
 
@@ -151,17 +151,10 @@ def test_names_of_the_broker_are_reserved(channel):
         queue(channel, "amq.mine")
 
 
-@pytest.mark.parametrize(
-    "expiration, why",
-    [
-        ("soon", "no_integer"),
-        ("-1", "{value_negative,-1}"),
-        ("1s", '{leftover_string,"s"}'),
-    ],
-)
-def test_an_expiration_must_be_a_number_of_milliseconds(channel, name, expiration, why):
+@pytest.mark.parametrize("expiration", ["soon", "-1", "1s", ""])
+def test_an_expiration_must_be_a_number_of_milliseconds(channel, name, expiration):
     queue(channel, name())
-    with channel_closed(406, f"PRECONDITION_FAILED - invalid expiration '{expiration}': {why}"):
+    with channel_closed(406, f"PRECONDITION_FAILED - invalid expiration '{expiration}': …"):
         publish(channel, "", name(), expiration=expiration)
         flush(channel)
 
@@ -247,22 +240,22 @@ def test_a_client_that_closes_is_answered(broker):
         ),
         (
             501,
-            "FRAME_ERROR - cannot decode <<1,2>>",
+            "FRAME_ERROR - …",
             lambda wire: wire.send_bytes(raw(1, b"\x00\x3c\x00\x0a\x01\x02")),
         ),
         (
             501,
-            "FRAME_ERROR - type 9, all octets = <<>>: unknown_frame",
+            "FRAME_ERROR - …",
             lambda wire: wire.send_bytes(raw(9, b"")),
         ),
         (
             501,
-            "FRAME_ERROR - type 1, all octets = <<0,20,0,10>>: {invalid_frame_end_marker,0}",
+            "FRAME_ERROR - …",
             lambda wire: wire.send_bytes(raw(1, b"\x00\x14\x00\x0a", end=b"\x00")),
         ),
         (
             501,
-            "FRAME_ERROR - type 3, all octets = <<>>: {frame_too_large,1048576,131064}",
+            "FRAME_ERROR - …",
             lambda wire: wire.send_bytes(b"\x03\x00\x01\x00\x10\x00\x00" + b"x" * 16),
         ),
     ],
@@ -276,7 +269,7 @@ def test_broken_grammar_ends_the_connection(broker, code, text, misbehave):
         wire.login()
         wire.open_channel()
         misbehave(wire)
-        assert wire.expect_close() == (code, text)
+        assert_reply(wire.expect_close(), code, text)
         wire.send(commands.Connection.CloseOk())
         assert wire.rest() == b""
 

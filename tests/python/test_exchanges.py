@@ -165,7 +165,7 @@ def test_cc_naming_the_same_queue_gives_one_copy(channel, name):
 
 
 def test_cc_must_be_a_list(channel, name):
-    with channel_closed(406, 'PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header,"CC",longstr}'):
+    with channel_closed(406, "PRECONDITION_FAILED - invalid message: …"):
         publish(channel, "", name(), headers={"CC": "one"})
         flush(channel)
 
@@ -270,11 +270,8 @@ def test_predeclared_exchanges_cannot_be_deleted(connection):
 
 def test_a_headers_binding_must_match_in_a_way_there_is(connection, name):
     queue(connection.channel(), name())
-    for how, why in {
-        "none": 'Invalid x-match field value <<"none">>; expected all, any, all-with-x, or any-with-x',
-        5: "Invalid x-match field type signedint (value 5); expected longstr",
-    }.items():
-        with channel_closed(406, f"PRECONDITION_FAILED - {why}"):
+    for how in ("none", 5):
+        with channel_closed(406, "PRECONDITION_FAILED - …"):
             connection.channel().queue_bind(name(), "amq.headers", "", {"x-match": how})
 
 

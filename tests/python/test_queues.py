@@ -316,28 +316,27 @@ def test_an_argument_the_broker_does_not_know_is_kept_and_not_compared(channel, 
 
 
 @pytest.mark.parametrize(
-    "argument, value, why",
+    "argument, value",
     [
-        ("max_length", -1, "{value_negative,-1}"),
-        ("max_length", "5", '"expected integer, got longstr"'),
-        ("max_length_bytes", -1, "{value_negative,-1}"),
-        ("message_ttl", -1, "{value_negative,-1}"),
-        ("message_ttl", "1", '"expected integer, got longstr"'),
-        ("expires", 0, "{value_zero,0}"),
-        ("expires", -1, "{value_negative,-1}"),
-        ("overflow", "spill", "invalid_overflow"),
-        ("max_priority", 256, "{max_value_exceeded,256}"),
-        ("max_priority", -1, "{value_negative,-1}"),
-        ("queue_type", "teapot", "\"unsupported queue type 'teapot'\""),
-        ("queue_mode", "bad", "\"unsupported queue mode 'bad'\""),
-        ("single_active_consumer", "yes", "{unacceptable_type,longstr}"),
+        ("max_length", -1),
+        ("max_length", "5"),
+        ("max_length_bytes", -1),
+        ("message_ttl", -1),
+        ("message_ttl", "1"),
+        ("expires", 0),
+        ("expires", -1),
+        ("overflow", "spill"),
+        ("max_priority", 256),
+        ("max_priority", -1),
+        ("queue_type", "teapot"),
+        ("queue_mode", "bad"),
+        ("single_active_consumer", "yes"),
+        ("dead_letter_routing_key", "no-exchange"),
     ],
 )
-def test_an_argument_without_sense_is_refused(channel, name, argument, value, why):
+def test_an_argument_without_sense_is_refused(channel, name, argument, value):
     known_as = f"x-{argument.replace('_', '-')}"
-    with channel_closed(
-        406, f"PRECONDITION_FAILED - invalid arg '{known_as}' for queue '{name()}' in vhost '/': {why}"
-    ):
+    with channel_closed(406, f"PRECONDITION_FAILED - invalid arg '{known_as}' for queue '{name()}' in vhost '/': …"):
         queue(channel, name(), **{argument: value})
 
 

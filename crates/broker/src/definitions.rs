@@ -10,12 +10,31 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub(crate) enum Change {
-    Vhost { name: String },
-    VhostGone { name: String },
-    User { name: String, password_hash: String, tags: Vec<String> },
-    UserGone { name: String },
-    Permissions { user: String, vhost: String, configure: String, write: String, read: String },
-    PermissionsGone { user: String, vhost: String },
+    Vhost {
+        name: String,
+    },
+    VhostGone {
+        name: String,
+    },
+    User {
+        name: String,
+        password_hash: String,
+        tags: Vec<String>,
+    },
+    UserGone {
+        name: String,
+    },
+    Permissions {
+        user: String,
+        vhost: String,
+        configure: String,
+        write: String,
+        read: String,
+    },
+    PermissionsGone {
+        user: String,
+        vhost: String,
+    },
     Exchange {
         vhost: String,
         name: String,
@@ -24,9 +43,21 @@ pub(crate) enum Change {
         internal: bool,
         arguments: Arguments,
     },
-    ExchangeGone { vhost: String, name: String },
-    Queue { vhost: String, name: String, id: u64, auto_delete: bool, arguments: Arguments },
-    QueueGone { vhost: String, name: String },
+    ExchangeGone {
+        vhost: String,
+        name: String,
+    },
+    Queue {
+        vhost: String,
+        name: String,
+        id: u64,
+        auto_delete: bool,
+        arguments: Arguments,
+    },
+    QueueGone {
+        vhost: String,
+        name: String,
+    },
     Binding(BindingChange),
     BindingGone(BindingChange),
 }
@@ -76,7 +107,9 @@ impl Arguments {
             u8::from_str_radix(text, 16).ok()
         });
         let bytes: Option<Vec<u8>> = digits.collect();
-        bytes.and_then(|bytes| RawTable(&bytes).decode().ok()).unwrap_or_default()
+        bytes
+            .and_then(|bytes| RawTable(&bytes).decode().ok())
+            .unwrap_or_default()
     }
 }
 
@@ -87,7 +120,9 @@ mod tests {
 
     #[test]
     fn a_change_reads_back_with_the_width_of_every_value() {
-        let table: Table = [("x-message-ttl", Value::I32(5)), ("x-name", Value::text("ñ"))].into_iter().collect();
+        let table: Table = [("x-message-ttl", Value::I32(5)), ("x-name", Value::text("ñ"))]
+            .into_iter()
+            .collect();
         let change = Change::Queue {
             vhost: "/".into(),
             name: "q".into(),
@@ -95,7 +130,9 @@ mod tests {
             auto_delete: false,
             arguments: (&table).into(),
         };
-        let Change::Queue { arguments, .. } = Change::decode(&change.encode()).unwrap() else { panic!() };
+        let Change::Queue { arguments, .. } = Change::decode(&change.encode()).unwrap() else {
+            panic!()
+        };
         assert_eq!(arguments.table(), table);
     }
 }

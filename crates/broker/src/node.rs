@@ -78,7 +78,9 @@ impl Random {
     fn name(&self) -> String {
         const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         let number = u128::from(self.next()) << 64 | u128::from(self.next());
-        (0..22).map(|at| LETTERS[(number >> (at * 6)) as usize & 63] as char).collect()
+        (0..22)
+            .map(|at| LETTERS[(number >> (at * 6)) as usize & 63] as char)
+            .collect()
     }
 }
 
@@ -96,8 +98,10 @@ impl Node {
         if recovery != Recovery::default() {
             tracing::warn!(?recovery, "the definitions were not as they were left");
         }
-        let changes: Vec<Change> =
-            entries.iter().map(|entry| Change::decode(entry)).collect::<Result<_, _>>()?;
+        let changes: Vec<Change> = entries
+            .iter()
+            .map(|entry| Change::decode(entry))
+            .collect::<Result<_, _>>()?;
         let storage = Storage::start(disk.clone(), definitions, config.flush);
         let last_id = changes.iter().filter_map(|change| match change {
             Change::Queue { id, .. } => Some(*id),
@@ -109,7 +113,11 @@ impl Node {
             next_id: AtomicU64::new(last_id.max().unwrap_or(0) + 1),
             random: Random::default(),
         });
-        let node = Arc::new(Node { shared, vhosts: RwLock::default(), users: Users::default() });
+        let node = Arc::new(Node {
+            shared,
+            vhosts: RwLock::default(),
+            users: Users::default(),
+        });
         if changes.is_empty() {
             node.define_defaults();
         }
@@ -117,7 +125,9 @@ impl Node {
             node.apply(&disk, change)?;
         }
         node.remove_strangers(&disk)?;
-        node.shared.storage.send(storage::Job::Redefine { entries: node.snapshot() });
+        node.shared.storage.send(storage::Job::Redefine {
+            entries: node.snapshot(),
+        });
         Ok(node)
     }
 
@@ -173,9 +183,15 @@ impl Node {
 
     fn snapshot(&self) -> Vec<Vec<u8>> {
         let vhosts = self.vhosts();
-        let names = vhosts.iter().map(|vhost| Change::Vhost { name: vhost.name.to_string() });
+        let names = vhosts.iter().map(|vhost| Change::Vhost {
+            name: vhost.name.to_string(),
+        });
         let contents = vhosts.iter().flat_map(|vhost| vhost.snapshot());
-        names.chain(self.users.snapshot()).chain(contents).map(|change| change.encode()).collect()
+        names
+            .chain(self.users.snapshot())
+            .chain(contents)
+            .map(|change| change.encode())
+            .collect()
     }
 
     /// Applies a change from disk. One about something that went meanwhile changes nothing.
@@ -185,19 +201,44 @@ impl Node {
             Change::VhostGone { name } => drop(self.vhosts.write().remove(&name)),
             Change::User { .. } | Change::UserGone { .. } => self.users.apply(change),
             Change::Permissions { .. } | Change::PermissionsGone { .. } => self.users.apply(change),
-            Change::Exchange { vhost, name, kind, auto_delete, internal, arguments } => {
-                let Some(vhost) = self.vhost(&vhost) else { return Ok(()) };
+            Change::Exchange {
+                vhost,
+                name,
+                kind,
+                auto_delete,
+                internal,
+                arguments,
+            } => {
+                let Some(vhost) = self.vhost(&vhost) else {
+                    return Ok(());
+                };
                 let arguments = arguments.table();
                 let kind = ExchangeKind::parse(&kind, &arguments)?;
-                let spec = ExchangeSpec { kind, durable: true, auto_delete, internal, arguments };
+                let spec = ExchangeSpec {
+                    kind,
+                    durable: true,
+                    auto_delete,
+                    internal,
+                    arguments,
+                };
                 vhost.change().guard.declare_exchange(&name, spec)?;
             }
             Change::ExchangeGone { vhost, name } => {
-                let Some(vhost) = self.vhost(&vhost) else { return Ok(()) };
+                let Some(vhost) = self.vhost(&vhost) else {
+                    return Ok(());
+                };
                 vhost.change().guard.delete_exchange(&name, false)?;
             }
-            Change::Queue { vhost, name, id, auto_delete, arguments } => {
-                let Some(vhost) = self.vhost(&vhost) else { return Ok(()) };
+            Change::Queue {
+                vhost,
+                name,
+                id,
+                auto_delete,
+                arguments,
+            } => {
+                let Some(vhost) = self.vhost(&vhost) else {
+                    return Ok(());
+                };
                 let spec = QueueSpec {
                     durable: true,
                     exclusive_owner: None,
@@ -207,20 +248,32 @@ impl Node {
                 self.bring_back(disk, &vhost, &name, id, spec)?;
             }
             Change::QueueGone { vhost, name } => {
-                let Some(vhost) = self.vhost(&vhost) else { return Ok(()) };
+                let Some(vhost) = self.vhost(&vhost) else {
+                    return Ok(());
+                };
                 vhost.change().guard.delete_queue(&name);
             }
             Change::Binding(binding) => {
-                let Some(vhost) = self.vhost(&binding.vhost) else { return Ok(()) };
+                let Some(vhost) = self.vhost(&binding.vhost) else {
+                    return Ok(());
+                };
                 let destination = destination(binding.to_exchange, &binding.destination);
                 let arguments = binding.arguments.table();
-                vhost.change().guard.bind(&binding.source, destination, &binding.key, arguments)?;
+                vhost
+                    .change()
+                    .guard
+                    .bind(&binding.source, destination, &binding.key, arguments)?;
             }
             Change::BindingGone(binding) => {
-                let Some(vhost) = self.vhost(&binding.vhost) else { return Ok(()) };
+                let Some(vhost) = self.vhost(&binding.vhost) else {
+                    return Ok(());
+                };
                 let destination = destination(binding.to_exchange, &binding.destination);
                 let arguments = binding.arguments.table();
-                vhost.change().guard.unbind(&binding.source, &destination, &binding.key, arguments)?;
+                vhost
+                    .change()
+                    .guard
+                    .unbind(&binding.source, &destination, &binding.key, arguments)?;
             }
         }
         Ok(())
@@ -243,7 +296,10 @@ impl Node {
             let kept = scan(&recovered)?;
             queue.recover(recovered.next, kept, false, &mut effects);
             reader = Some(recovered.reader);
-            self.shared.storage.send(storage::Job::Adopt { queue: id, files: recovered.files });
+            self.shared.storage.send(storage::Job::Adopt {
+                queue: id,
+                files: recovered.files,
+            });
         }
         let mut topology = vhost.change();
         topology.guard.delete_queue(name);
@@ -258,7 +314,13 @@ impl Node {
         let known: Vec<String> = self
             .vhosts()
             .iter()
-            .flat_map(|vhost| vhost.topology().queues().map(|entry| entry.handle.id.to_string()).collect::<Vec<_>>())
+            .flat_map(|vhost| {
+                vhost
+                    .topology()
+                    .queues()
+                    .map(|entry| entry.handle.id.to_string())
+                    .collect::<Vec<_>>()
+            })
             .collect();
         for name in disk.list(Path::new("queues"))? {
             if !known.contains(&name) {
@@ -270,7 +332,11 @@ impl Node {
 }
 
 fn destination(to_exchange: bool, name: &str) -> Destination {
-    if to_exchange { Destination::exchange(name) } else { Destination::queue(name) }
+    if to_exchange {
+        Destination::exchange(name)
+    } else {
+        Destination::queue(name)
+    }
 }
 
 /// Every message the log holds that is not done.
@@ -279,11 +345,15 @@ fn scan(recovered: &storage::Recovered) -> Result<Vec<Kept>, LogError> {
     let mut from = recovered.reader.start_offset();
     loop {
         let batches = recovered.reader.read(from, SCAN_BYTES)?;
-        let Some(last) = batches.last() else { return Ok(kept) };
+        let Some(last) = batches.last() else {
+            return Ok(kept);
+        };
         from = last.last_offset() + 1;
         for record in batches.iter().flat_map(|batch| batch.records()) {
             let Ok(record) = record else { continue };
-            let Some(message) = stored::read(&record) else { continue };
+            let Some(message) = stored::read(&record) else {
+                continue;
+            };
             let offset = record.offset as u64;
             if message.traits.persistent && !recovered.settled.contains(offset) {
                 keep(&mut kept, offset, message.traits.priority, message.body_bytes());
@@ -298,6 +368,10 @@ fn keep(kept: &mut Vec<Kept>, offset: u64, priority: u8, body_bytes: u64) {
             last.offsets.end += 1;
             last.body_bytes += body_bytes;
         }
-        _ => kept.push(Kept { offsets: offset..offset + 1, priority, body_bytes }),
+        _ => kept.push(Kept {
+            offsets: offset..offset + 1,
+            priority,
+            body_bytes,
+        }),
     }
 }

@@ -30,8 +30,15 @@ pub type Link = UnboundedSender<Event>;
 /// What queues tell a connection.
 #[derive(Debug)]
 pub enum Event {
-    Deliver { queue: Arc<QueueHandle>, deliveries: Vec<ToConsumer> },
-    Got { token: u64, delivery: Option<Delivery>, ready: u64 },
+    Deliver {
+        queue: Arc<QueueHandle>,
+        deliveries: Vec<ToConsumer>,
+    },
+    Got {
+        token: u64,
+        delivery: Option<Delivery>,
+        ready: u64,
+    },
     /// Publishes that are as safe as they get (`true`) or were refused, by the tags they came with.
     Confirmed(Vec<(ConfirmTag, bool)>),
     /// The queue ended this subscription.
@@ -60,32 +67,70 @@ pub struct ConfirmTag {
 pub enum Receipts {
     Nobody,
     /// One a message, in order; `None` if nobody waits to hear of it.
-    Connection { link: Link, tags: Vec<Option<ConfirmTag>> },
+    Connection {
+        link: Link,
+        tags: Vec<Option<ConfirmTag>>,
+    },
     DeadLetter(Arc<DeadLetterReceipt>),
 }
 
 #[derive(Debug)]
 pub(crate) enum QueueCommand {
-    Publish { block: Arc<Block>, picks: Picks, receipts: Receipts, permit: Option<OwnedSemaphorePermit> },
+    Publish {
+        block: Arc<Block>,
+        picks: Picks,
+        receipts: Receipts,
+        permit: Option<OwnedSemaphorePermit>,
+    },
     Subscribe {
         consumer: ConsumerId,
         subscription: Subscription,
         link: Link,
         done: oneshot::Sender<Result<(), SubscribeError>>,
     },
-    Unsubscribe { consumer: ConsumerId, done: Option<oneshot::Sender<()>> },
-    Sent { consumer: ConsumerId, messages: u32 },
+    Unsubscribe {
+        consumer: ConsumerId,
+        done: Option<oneshot::Sender<()>>,
+    },
+    Sent {
+        consumer: ConsumerId,
+        messages: u32,
+    },
     RoomInSharedLimit,
-    Get { token: u64, no_ack: bool, link: Link },
-    Settle { offsets: Vec<u64>, outcome: Outcome },
+    Get {
+        token: u64,
+        no_ack: bool,
+        link: Link,
+    },
+    Settle {
+        offsets: Vec<u64>,
+        outcome: Outcome,
+    },
     Touch,
-    Purge { done: oneshot::Sender<u64> },
-    Status { done: oneshot::Sender<Status> },
+    Purge {
+        done: oneshot::Sender<u64>,
+    },
+    Status {
+        done: oneshot::Sender<Status>,
+    },
     /// Answers, then ends the task; what is in the queue is gone.
-    Delete { if_unused: bool, if_empty: bool, done: oneshot::Sender<Result<u64, DeleteError>> },
-    DeadLettered { offset: u64 },
-    Loaded { covered: Range<u64>, block: Arc<Block>, offsets: Vec<u64> },
-    Stored { upto: u64, reader: LogReader },
+    Delete {
+        if_unused: bool,
+        if_empty: bool,
+        done: oneshot::Sender<Result<u64, DeleteError>>,
+    },
+    DeadLettered {
+        offset: u64,
+    },
+    Loaded {
+        covered: Range<u64>,
+        block: Arc<Block>,
+        offsets: Vec<u64>,
+    },
+    Stored {
+        upto: u64,
+        reader: LogReader,
+    },
     Evict,
 }
 
@@ -138,12 +183,22 @@ impl QueueHandle {
     pub async fn publish(&self, block: Arc<Block>, picks: Picks, receipts: Receipts) {
         let bytes = block.cost_bytes().min(MAILBOX_BYTES_MAX) as u32;
         let permit = self.room.clone().acquire_many_owned(bytes).await.ok();
-        self.mailbox.send(QueueCommand::Publish { block, picks, receipts, permit });
+        self.mailbox.send(QueueCommand::Publish {
+            block,
+            picks,
+            receipts,
+            permit,
+        });
     }
 
     /// The same for the node's own messages, which are bounded elsewhere and must not wait.
     pub(crate) fn publish_now(&self, block: Arc<Block>, picks: Picks, receipts: Receipts) {
-        self.mailbox.send(QueueCommand::Publish { block, picks, receipts, permit: None });
+        self.mailbox.send(QueueCommand::Publish {
+            block,
+            picks,
+            receipts,
+            permit: None,
+        });
     }
 
     pub async fn subscribe(
@@ -152,16 +207,27 @@ impl QueueHandle {
         subscription: Subscription,
         link: Link,
     ) -> Option<Result<(), SubscribeError>> {
-        self.ask(|done| QueueCommand::Subscribe { consumer, subscription, link, done }).await
+        self.ask(|done| QueueCommand::Subscribe {
+            consumer,
+            subscription,
+            link,
+            done,
+        })
+        .await
     }
 
     /// Ends the subscription; nothing is delivered to it after the answer.
     pub async fn unsubscribe(&self, consumer: ConsumerId) {
-        self.ask(|done| QueueCommand::Unsubscribe { consumer, done: Some(done) }).await;
+        self.ask(|done| QueueCommand::Unsubscribe {
+            consumer,
+            done: Some(done),
+        })
+        .await;
     }
 
     pub fn forget_consumer(&self, consumer: ConsumerId) {
-        self.mailbox.send(QueueCommand::Unsubscribe { consumer, done: None });
+        self.mailbox
+            .send(QueueCommand::Unsubscribe { consumer, done: None });
     }
 
     pub fn sent(&self, consumer: ConsumerId, messages: u32) {
@@ -191,12 +257,23 @@ impl QueueHandle {
 
     /// What the queue holds after all that was sent to it before.
     pub async fn status(&self) -> Status {
-        let gone = Status { ready: 0, held: 0, consumers: 0 };
-        self.ask(|done| QueueCommand::Status { done }).await.unwrap_or(gone)
+        let gone = Status {
+            ready: 0,
+            held: 0,
+            consumers: 0,
+        };
+        self.ask(|done| QueueCommand::Status { done })
+            .await
+            .unwrap_or(gone)
     }
 
     pub(crate) async fn delete(&self, if_unused: bool, if_empty: bool) -> Option<Result<u64, DeleteError>> {
-        self.ask(|done| QueueCommand::Delete { if_unused, if_empty, done }).await
+        self.ask(|done| QueueCommand::Delete {
+            if_unused,
+            if_empty,
+            done,
+        })
+        .await
     }
 
     pub(crate) fn dead_lettered(&self, offset: u64) {
@@ -314,7 +391,9 @@ impl QueueTask {
             for command in commands.drain(..) {
                 if self.obey(command, now_ms).is_break() {
                     self.finish_turn();
-                    return self.vhost.storage().send(Job::Forget { queue: self.handle.id });
+                    return self.vhost.storage().send(Job::Forget {
+                        queue: self.handle.id,
+                    });
                 }
             }
             self.finish_turn();
@@ -324,11 +403,21 @@ impl QueueTask {
     fn obey(&mut self, command: QueueCommand, now_ms: i64) -> std::ops::ControlFlow<()> {
         let out = &mut self.effects;
         match command {
-            QueueCommand::Publish { block, picks, receipts, permit } => {
+            QueueCommand::Publish {
+                block,
+                picks,
+                receipts,
+                permit,
+            } => {
                 self.publish(&block, &picks, receipts, now_ms);
                 drop(permit);
             }
-            QueueCommand::Subscribe { consumer, subscription, link, done } => {
+            QueueCommand::Subscribe {
+                consumer,
+                subscription,
+                link,
+                done,
+            } => {
                 let answer = self.queue.subscribe(consumer, subscription, now_ms, out);
                 if answer.is_ok() {
                     self.links.push((consumer, link));
@@ -356,11 +445,19 @@ impl QueueTask {
             QueueCommand::Touch => self.queue.touch(now_ms),
             QueueCommand::Purge { done } => drop(done.send(self.queue.purge(out))),
             QueueCommand::Status { done } => self.asked.push(done),
-            QueueCommand::Delete { if_unused, if_empty, done } => {
+            QueueCommand::Delete {
+                if_unused,
+                if_empty,
+                done,
+            } => {
                 return self.delete(if_unused, if_empty, done);
             }
             QueueCommand::DeadLettered { offset } => self.queue.dead_lettered(offset, out),
-            QueueCommand::Loaded { covered, block, offsets } => {
+            QueueCommand::Loaded {
+                covered,
+                block,
+                offsets,
+            } => {
                 self.queue.loaded(covered, &block, &offsets, now_ms, out);
             }
             QueueCommand::Stored { upto, reader } => {
@@ -375,7 +472,8 @@ impl QueueTask {
 
     fn publish(&mut self, block: &Arc<Block>, picks: &Picks, receipts: Receipts, now_ms: i64) {
         self.placed.clear();
-        self.queue.publish(block, picks, now_ms, &mut self.effects, &mut self.placed);
+        self.queue
+            .publish(block, picks, now_ms, &mut self.effects, &mut self.placed);
         match receipts {
             Receipts::Nobody => {}
             Receipts::Connection { link, tags } => {
@@ -440,7 +538,10 @@ impl QueueTask {
         let status = self.status();
         self.handle.counts.ready.store(status.ready, Ordering::Relaxed);
         self.handle.counts.held.store(status.held, Ordering::Relaxed);
-        self.handle.counts.consumers.store(status.consumers as u64, Ordering::Relaxed);
+        self.handle
+            .counts
+            .consumers
+            .store(status.consumers as u64, Ordering::Relaxed);
         for done in self.asked.drain(..) {
             let _ = done.send(status);
         }
@@ -450,8 +551,11 @@ impl QueueTask {
         for (link, deliveries) in self.up.deliveries.drain(..) {
             let queue = self.handle.clone();
             if let Err(bounced) = link.send(Event::Deliver { queue, deliveries }) {
-                let Event::Deliver { deliveries, .. } = bounced.0 else { continue };
-                self.bounced.extend(deliveries.iter().map(|to| to.delivery.offset));
+                let Event::Deliver { deliveries, .. } = bounced.0 else {
+                    continue;
+                };
+                self.bounced
+                    .extend(deliveries.iter().map(|to| to.delivery.offset));
                 self.links.retain(|(_, other)| !other.same_channel(&link));
                 for to in deliveries {
                     self.queue.unsubscribe(to.consumer, now_ms(), &mut self.effects);
@@ -467,7 +571,8 @@ impl QueueTask {
     fn take_back_bounced(&mut self) {
         while !self.bounced.is_empty() {
             let offsets = std::mem::take(&mut self.bounced);
-            self.queue.settle(offsets, Outcome::Release, now_ms(), &mut self.effects);
+            self.queue
+                .settle(offsets, Outcome::Release, now_ms(), &mut self.effects);
             self.carry_out_effects();
             self.send_up();
         }
@@ -476,16 +581,36 @@ impl QueueTask {
     fn carry_out_effects(&mut self) {
         for effect in self.effects.drain() {
             match effect {
-                Effect::Deliver { to, delivery, no_ack: _ } => {
+                Effect::Deliver {
+                    to,
+                    delivery,
+                    no_ack: _,
+                } => {
                     if let Some((_, link)) = self.links.iter().find(|(consumer, _)| *consumer == to) {
-                        self.up.deliver(link, ToConsumer { consumer: to, delivery });
+                        self.up.deliver(
+                            link,
+                            ToConsumer {
+                                consumer: to,
+                                delivery,
+                            },
+                        );
                     }
                 }
-                Effect::Got { token, delivery, ready } => {
+                Effect::Got {
+                    token,
+                    delivery,
+                    ready,
+                } => {
                     if let Some(at) = self.gets.iter().position(|(other, _)| *other == token) {
                         let (_, link) = self.gets.swap_remove(at);
-                        if let Err(bounced) = link.send(Event::Got { token, delivery, ready }) {
-                            let Event::Got { delivery, .. } = bounced.0 else { continue };
+                        if let Err(bounced) = link.send(Event::Got {
+                            token,
+                            delivery,
+                            ready,
+                        }) {
+                            let Event::Got { delivery, .. } = bounced.0 else {
+                                continue;
+                            };
                             self.bounced.extend(delivery.map(|delivery| delivery.offset));
                         }
                     }
@@ -496,13 +621,21 @@ impl QueueTask {
                     }
                 }
                 Effect::Overdue { holder } => {
-                    if let Holder::Consumer(consumer) = holder {
-                        if let Some((_, link)) = self.links.iter().find(|(other, _)| *other == consumer) {
-                            let _ = link.send(Event::Overdue { holder, queue: self.handle.name.clone() });
-                        }
+                    if let Holder::Consumer(consumer) = holder
+                        && let Some((_, link)) = self.links.iter().find(|(other, _)| *other == consumer)
+                    {
+                        let _ = link.send(Event::Overdue {
+                            holder,
+                            queue: self.handle.name.clone(),
+                        });
                     }
                 }
-                Effect::DeadLetter { offset, reason, block, index } => {
+                Effect::DeadLetter {
+                    offset,
+                    reason,
+                    block,
+                    index,
+                } => {
                     let receipt = DeadLetterReceipt::new(self.handle.clone(), offset);
                     dead_letter::publish(
                         &self.vhost,
@@ -545,7 +678,12 @@ impl QueueTask {
         if !empty {
             let (batch, upto) = (self.batch.finish(), self.queue.next_offset());
             let mailbox = self.handle.mailbox.clone();
-            self.vhost.storage().send(Job::Append { queue: self.handle.id, batch, upto, mailbox });
+            self.vhost.storage().send(Job::Append {
+                queue: self.handle.id,
+                batch,
+                upto,
+                mailbox,
+            });
         }
     }
 
@@ -565,7 +703,11 @@ impl QueueTask {
         }
         if !offsets.is_empty() {
             let floor = self.queue.floor();
-            self.vhost.storage().send(Job::Settle { queue: self.handle.id, offsets, floor });
+            self.vhost.storage().send(Job::Settle {
+                queue: self.handle.id,
+                offsets,
+                floor,
+            });
         }
     }
 
@@ -612,7 +754,11 @@ fn load(handle: &Arc<QueueHandle>, vhost: &Arc<Vhost>, reader: Option<LogReader>
             Some(Err(error)) => tracing::error!(queue = %name, from, %error, "reading the log failed"),
             None => tracing::error!(queue = %name, from, "a message is neither in memory nor in a log"),
         }
-        mailbox.send(QueueCommand::Loaded { covered: from..end, block: block.finish(&gauge), offsets });
+        mailbox.send(QueueCommand::Loaded {
+            covered: from..end,
+            block: block.finish(&gauge),
+            offsets,
+        });
     });
 }
 
@@ -642,7 +788,11 @@ impl Up {
 
 fn gather<T>(groups: &mut Vec<(Link, Vec<T>)>, link: &Link, item: T) {
     // Mostly the same connection as just before.
-    match groups.iter_mut().rev().find(|(other, _)| other.same_channel(link)) {
+    match groups
+        .iter_mut()
+        .rev()
+        .find(|(other, _)| other.same_channel(link))
+    {
         Some((_, items)) => items.push(item),
         None => groups.push((link.clone(), vec![item])),
     }

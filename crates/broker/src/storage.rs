@@ -32,15 +32,27 @@ pub(crate) type QueueId = u64;
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Appends to the queue's log, and tells the mailbox once that is safe.
-    Append { queue: QueueId, batch: Bytes, upto: u64, mailbox: Mailbox },
+    Append {
+        queue: QueueId,
+        batch: Bytes,
+        upto: u64,
+        mailbox: Mailbox,
+    },
     /// Remembers that these messages are done; below `floor` all are.
-    Settle { queue: QueueId, offsets: Vec<Range<u64>>, floor: u64 },
+    Settle {
+        queue: QueueId,
+        offsets: Vec<Range<u64>>,
+        floor: u64,
+    },
     /// Deletes all there is of the queue.
     Forget { queue: QueueId },
     /// Takes over the files of a queue that was recovered.
     Adopt { queue: QueueId, files: Box<QueueFiles> },
     /// Appends to the definitions.
-    Define { entry: Vec<u8>, done: oneshot::Sender<()> },
+    Define {
+        entry: Vec<u8>,
+        done: oneshot::Sender<()>,
+    },
     /// Replaces the definitions by this snapshot.
     Redefine { entries: Vec<Vec<u8>> },
     /// Answers when all before is as safe as it gets.
@@ -72,7 +84,9 @@ impl Storage {
     }
 
     pub(crate) fn send(&self, job: Job) {
-        self.jobs.send(job).expect("the storage thread ends after its last handle");
+        self.jobs
+            .send(job)
+            .expect("the storage thread ends after its last handle");
     }
 
     pub(crate) async fn flush(&self) {
@@ -85,7 +99,11 @@ impl Storage {
 
 #[derive(Debug)]
 enum Answer {
-    Stored { mailbox: Mailbox, upto: u64, reader: LogReader },
+    Stored {
+        mailbox: Mailbox,
+        upto: u64,
+        reader: LogReader,
+    },
     Done(oneshot::Sender<()>),
 }
 
@@ -123,22 +141,39 @@ impl Worker {
                 bytes += batch.len();
             }
             self.carry_out(job)?;
-            next = if bytes < STORAGE_BATCH_BYTES { inbox.try_recv().ok() } else { None };
+            next = if bytes < STORAGE_BATCH_BYTES {
+                inbox.try_recv().ok()
+            } else {
+                None
+            };
         }
         self.answer()
     }
 
     fn carry_out(&mut self, job: Job) -> Result<(), cauce_log::LogError> {
         match job {
-            Job::Append { queue, batch, upto, mailbox } => {
+            Job::Append {
+                queue,
+                batch,
+                upto,
+                mailbox,
+            } => {
                 let files = self.files(queue)?;
                 files.log.append(&batch)?;
                 let reader = files.log.reader();
                 let dirty = files.log.take_dirty();
                 self.dirty.extend(dirty);
-                self.answers.push(Answer::Stored { mailbox, upto, reader });
+                self.answers.push(Answer::Stored {
+                    mailbox,
+                    upto,
+                    reader,
+                });
             }
-            Job::Settle { queue, offsets, floor } => {
+            Job::Settle {
+                queue,
+                offsets,
+                floor,
+            } => {
                 let files = self.files(queue)?;
                 files.settle(offsets, floor)?;
                 let dirty = files.settled.journal.take_dirty();
@@ -171,7 +206,11 @@ impl Worker {
         self.dirty.clear();
         for answer in self.answers.drain(..) {
             match answer {
-                Answer::Stored { mailbox, upto, reader } => mailbox.send(QueueCommand::Stored { upto, reader }),
+                Answer::Stored {
+                    mailbox,
+                    upto,
+                    reader,
+                } => mailbox.send(QueueCommand::Stored { upto, reader }),
                 Answer::Done(done) => drop(done.send(())),
             }
         }
@@ -225,15 +264,13 @@ struct SettledFile {
 }
 
 impl SettledFile {
-    fn open(
-        disk: &Arc<dyn Disk>,
-        dir: PathBuf,
-    ) -> Result<(SettledFile, Recovery), cauce_log::LogError> {
+    fn open(disk: &Arc<dyn Disk>, dir: PathBuf) -> Result<(SettledFile, Recovery), cauce_log::LogError> {
         let (journal, entries, recovery) = Journal::open(disk.clone(), dir)?;
         let mut offsets = RangeSet::new();
         for entry in entries {
             for pair in entry.chunks_exact(16) {
-                let number = |at: usize| u64::from_be_bytes(pair[at..at + 8].try_into().expect("eight bytes"));
+                let number =
+                    |at: usize| u64::from_be_bytes(pair[at..at + 8].try_into().expect("eight bytes"));
                 offsets.insert_range(number(0)..number(8));
             }
         }
@@ -272,16 +309,28 @@ pub(crate) struct Recovered {
 }
 
 /// Reads what is there of a queue; `None` if nothing ever was.
-pub(crate) fn recover(disk: &Arc<dyn Disk>, queue: QueueId) -> Result<Option<Recovered>, cauce_log::LogError> {
+pub(crate) fn recover(
+    disk: &Arc<dyn Disk>,
+    queue: QueueId,
+) -> Result<Option<Recovered>, cauce_log::LogError> {
     if disk.list(&queue_dir(queue))?.is_empty() {
         return Ok(None);
     }
     let (files, found) = QueueFiles::open(disk, queue)?;
-    for report in found.reports.iter().filter(|report| **report != Recovery::default()) {
+    for report in found
+        .reports
+        .iter()
+        .filter(|report| **report != Recovery::default())
+    {
         tracing::warn!(queue, ?report, "a log was not as it was left");
     }
     let settled = files.settled.offsets.clone();
     let past_settled = settled.runs().next_back().map_or(0, |run| run.end);
     let next = (files.log.end_offset() as u64).max(past_settled);
-    Ok(Some(Recovered { reader: files.log.reader(), next, settled, files: Box::new(files) }))
+    Ok(Some(Recovered {
+        reader: files.log.reader(),
+        next,
+        settled,
+        files: Box::new(files),
+    }))
 }

@@ -1,9 +1,11 @@
 //! Headers: a binding's arguments are compared with the headers of the message.
 
 use super::{Destination, LazyFacts};
+use crate::topology::wording::{shown, type_name};
 use crate::value::{Table, Value};
 
 const MATCH: &str = "x-match";
+const RULES: [&str; 4] = ["all", "any", "all-with-x", "any-with-x"];
 
 #[derive(Debug, Default)]
 pub(crate) struct Headers {
@@ -65,15 +67,21 @@ impl Headers {
 
 /// Whether the arguments of a binding can be read as a condition; if not, why.
 pub(crate) fn check(arguments: &Table) -> Result<(), String> {
-    match arguments.get(MATCH) {
-        None => Ok(()),
-        Some(value) => match value.as_str() {
-            Some("all" | "any" | "all-with-x" | "any-with-x") => Ok(()),
-            Some(other) => Err(format!(
-                "invalid x-match field value '{other}'; expected all, any, all-with-x, or any-with-x"
-            )),
-            None => Err("invalid x-match field type; expected text".to_owned()),
-        },
+    let Some(value) = arguments.get(MATCH) else {
+        return Ok(());
+    };
+    // The capitals and the `<<"..">>` are odd here, but they are what RabbitMQ's clients see.
+    match value {
+        Value::Text(_) if value.as_str().is_some_and(|rule| RULES.contains(&rule)) => Ok(()),
+        Value::Text(_) => Err(format!(
+            "Invalid x-match field value <<{:?}>>; expected all, any, all-with-x, or any-with-x",
+            shown(value)
+        )),
+        _ => Err(format!(
+            "Invalid x-match field type {} (value {}); expected longstr",
+            type_name(value),
+            shown(value)
+        )),
     }
 }
 
@@ -200,12 +208,16 @@ mod tests {
     fn x_match_must_be_one_of_four_words() {
         assert!(check(&Table::new()).is_ok());
         assert!(check(&Table::from_iter([(MATCH, Value::text("any-with-x"))])).is_ok());
-        assert!(
-            check(&Table::from_iter([(MATCH, Value::text("some"))]))
-                .unwrap_err()
-                .contains("'some'")
+        let refused = |value| check(&Table::from_iter([(MATCH, value)])).unwrap_err();
+        assert_eq!(
+            refused(Value::text("some")),
+            "Invalid x-match field value <<\"some\">>; expected all, any, all-with-x, or any-with-x"
         );
-        assert!(check(&Table::from_iter([(MATCH, Value::Bool(true))])).is_err());
+        assert_eq!(
+            refused(Value::Bool(true)),
+            "Invalid x-match field type bool (value true); expected longstr"
+        );
+        assert!(refused(Value::Text([0xff].into())).contains("field value"));
     }
 
     #[test]

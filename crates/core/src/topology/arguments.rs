@@ -1,7 +1,8 @@
 //! What the arguments of a queue declaration ask for, read and checked.
 
 use super::TopologyError;
-use crate::value::{Table, Value};
+use super::wording::type_name;
+use crate::value::Table;
 
 /// The limits and habits of one queue. An absent argument sets no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -275,32 +276,10 @@ fn age_ms(text: &str) -> Option<u64> {
     text[..text.len() - 1].parse::<u64>().ok()?.checked_mul(unit)
 }
 
-/// What the value is, in the words RabbitMQ's messages use.
-pub(crate) fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Void => "void",
-        Value::Bool(_) => "bool",
-        Value::I8(_) => "byte",
-        Value::U8(_) => "unsignedbyte",
-        Value::I16(_) => "short",
-        Value::U16(_) => "unsignedshort",
-        Value::I32(_) => "signedint",
-        Value::U32(_) => "unsignedint",
-        Value::I64(_) => "long",
-        Value::F32(_) => "float",
-        Value::F64(_) => "double",
-        Value::Decimal { .. } => "decimal",
-        Value::Text(_) => "longstr",
-        Value::Bytes(_) => "binary",
-        Value::Timestamp(_) => "timestamp",
-        Value::List(_) => "array",
-        Value::Table(_) => "table",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Value;
 
     #[test]
     fn nothing_asked_is_a_classic_queue_without_limits() {

@@ -55,12 +55,7 @@ impl<Q: Clone + Debug> Topology<Q> {
         };
         let valid = names::check_key(key).map_err(|error| error.to_string());
         if let Err(reason) = valid.and_then(|()| entry.matcher.check(key, &arguments)) {
-            let vhost = self.vhost.to_string();
-            return Err(TopologyError::InvalidBinding {
-                source_name: source.to_owned(),
-                vhost,
-                reason,
-            });
+            return Err(TopologyError::InvalidBinding { reason });
         }
         let (key, arguments) = (Arc::<str>::from(key), sorted(arguments));
         let variants = entry

@@ -1,6 +1,6 @@
 //! Whether declaring again what exists asks for the same thing.
 
-use super::arguments::type_name;
+use super::wording::{shown, type_name};
 use super::{ExchangeSpec, Inequivalent, QueueSpec, TopologyError};
 use crate::exchange::{ExchangeKind, equal_by_value};
 use crate::value::{Table, Value};
@@ -99,11 +99,19 @@ impl Comparison<'_> {
         current: &Table,
         received: &Table,
     ) -> Result<(), TopologyError> {
-        let current = current.get(argument).or(default.as_ref());
-        let received = received.get(argument).or(default.as_ref());
+        let (current, received) = (current.get(argument), received.get(argument));
+        let default = default.as_ref();
+        let same = match (current.or(default), received.or(default)) {
+            (None, None) => true,
+            (Some(current), Some(received)) => equal_by_value(current, received),
+            _ => false,
+        };
         match (current, received) {
-            (None, None) => Ok(()),
-            (Some(current), Some(received)) if equal_by_value(current, received) => Ok(()),
+            _ if same => Ok(()),
+            // RabbitMQ's clients are told the types only where one side names no value.
+            (Some(current), Some(received)) => {
+                self.differ(argument, quoted(shown(current)), quoted(shown(received)))
+            }
             _ => self.differ(argument, described(current), described(received)),
         }
     }
@@ -129,15 +137,11 @@ fn described(value: Option<&Value>) -> String {
     let Some(value) = value else {
         return "none".to_owned();
     };
-    let shown = match (value, value.as_integer()) {
-        (_, Some(number)) => number.to_string(),
-        (Value::Text(bytes), _) => String::from_utf8_lossy(bytes).into_owned(),
-        (Value::Bool(flag), _) => flag.to_string(),
-        (Value::F32(number), _) => number.to_string(),
-        (Value::F64(number), _) => number.to_string(),
-        (other, _) => format!("{other:?}"),
-    };
-    format!("the value '{shown}' of type '{}'", type_name(value))
+    format!(
+        "the value {} of type '{}'",
+        quoted(shown(value)),
+        type_name(value)
+    )
 }
 
 #[cfg(test)]
@@ -162,6 +166,28 @@ mod tests {
         let error = check_queue("q", "/", &QueueSpec::default(), &limited).unwrap_err();
         let expected = "inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': \
                         received the value '1000' of type 'signedint' but current is none";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn two_values_are_told_without_their_types() {
+        let error = check_queue(
+            "q",
+            "/",
+            &with("x-max-length", Value::I32(10)),
+            &with("x-max-length", Value::I64(5)),
+        );
+        let expected = "inequivalent arg 'x-max-length' for queue 'q' in vhost '/': \
+                        received '5' but current is '10'";
+        assert_eq!(error.unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn a_type_nobody_named_is_told_as_none() {
+        let stream = with("x-queue-type", Value::text("stream"));
+        let error = check_queue("q", "/", &QueueSpec::default(), &stream).unwrap_err();
+        let expected = "inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': \
+                        received the value 'stream' of type 'longstr' but current is none";
         assert_eq!(error.to_string(), expected);
     }
 

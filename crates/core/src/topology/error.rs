@@ -32,12 +32,9 @@ pub enum TopologyError {
     /// A property, not an argument, that does not go with the type of the queue.
     #[error("invalid property '{property}' for {subject}")]
     InvalidProperty { subject: String, property: &'static str },
-    #[error("invalid binding to exchange '{source_name}' in vhost '{vhost}': {reason}")]
-    InvalidBinding {
-        source_name: String,
-        vhost: String,
-        reason: String,
-    },
+    /// The reason alone, as it is all RabbitMQ's clients see; the reader knows what they were binding.
+    #[error("{reason}")]
+    InvalidBinding { reason: String },
     #[error("exchange '{name}' in vhost '{vhost}' in use")]
     InUse { name: String, vhost: String },
     #[error(

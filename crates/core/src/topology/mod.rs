@@ -9,6 +9,7 @@ mod error;
 mod route;
 #[cfg(test)]
 mod stories;
+pub(crate) mod wording;
 
 use std::fmt::Debug;
 use std::sync::Arc;

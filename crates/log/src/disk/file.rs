@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use super::{Disk, DiskFile};
@@ -13,7 +13,7 @@ use super::{Disk, DiskFile};
 /// Threads that flush at once under [`FlushStrategy::Parallel`].
 const PARALLEL_FLUSHES_MAX: usize = 16;
 
-/// From this many files on, one `syncfs` beats `fdatasync` on each (docs/flush.md holds the measurements).
+/// From this many files on, one `syncfs` is expected to beat `fdatasync` on each (docs/flush.md: clear from 10 on).
 const SYNCFS_FILES_MIN: usize = 4;
 
 /// How a group of dirty files is made durable.
@@ -35,16 +35,31 @@ pub enum FlushStrategy {
 pub struct FileDisk {
     root: PathBuf,
     strategy: FlushStrategy,
+    /// `syncfs` reports the writes that failed since its descriptor was opened. So this one is opened before the first
+    /// file and kept.
+    root_file: OnceLock<File>,
 }
 
 impl FileDisk {
     pub fn new(root: PathBuf, strategy: FlushStrategy) -> FileDisk {
-        FileDisk { root, strategy }
+        FileDisk {
+            root,
+            strategy,
+            root_file: OnceLock::new(),
+        }
+    }
+
+    fn root_file(&self) -> io::Result<&File> {
+        if let Some(file) = self.root_file.get() {
+            return Ok(file);
+        }
+        let file = File::open(&self.root)?;
+        Ok(self.root_file.get_or_init(|| file))
     }
 
     #[cfg(target_os = "linux")]
     fn sync_file_system(&self, _files: &[Arc<dyn DiskFile>]) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(File::open(&self.root)?)?)
+        Ok(rustix::fs::syncfs(self.root_file()?)?)
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -74,6 +89,7 @@ impl Disk for FileDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.root_file()?;
         let file = File::options()
             .read(true)
             .write(true)

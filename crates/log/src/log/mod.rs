@@ -1,7 +1,7 @@
 //! A log: batches at ascending offsets, in segments, in a directory of its own.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,6 +24,9 @@ use view::View;
 
 /// Positions in an index take 32 bits.
 const SEGMENT_BYTES_LIMIT: u64 = 1 << 31;
+
+/// The write buffer an idle log keeps: there may be thousands of logs.
+const STAGED_BYTES_KEPT_MAX: usize = 16 << 10;
 
 #[derive(Debug, Clone)]
 pub struct LogConfig {
@@ -152,6 +155,7 @@ impl Log {
         self.active
             .append(&self.staged, self.config.index_interval_bytes)?;
         self.staged.clear();
+        self.staged.shrink_to(STAGED_BYTES_KEPT_MAX);
         self.is_dirty = true;
         self.view.set_end_offset(end_offset);
         Ok(())
@@ -178,10 +182,6 @@ impl Log {
         }
         self.name_is_durable = true;
         Ok(())
-    }
-
-    fn dir(&self) -> &Path {
-        &self.dir
     }
 }
 

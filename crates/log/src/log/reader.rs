@@ -93,6 +93,11 @@ impl LogReader {
         for placed in self.view.all() {
             damaged.extend(recovery::verify(&placed)?);
         }
+        // Nothing limits the last segment, so damage at its end is reported without an end.
+        let end_offset = self.end_offset();
+        damaged
+            .iter_mut()
+            .for_each(|damage| damage.offsets.end = damage.offsets.end.min(end_offset));
         Ok(damaged)
     }
 

@@ -53,7 +53,7 @@ impl Log {
     fn remove_segments_while(&mut self, may_go: impl FnMut(&Placed) -> io::Result<bool>) -> io::Result<u64> {
         let removed = self.view.remove_first(may_go)?;
         for segment in &removed {
-            segment.remove(&*self.disk, self.dir())?;
+            segment.remove(&*self.disk, &self.dir)?;
         }
         Ok(removed.iter().map(|segment| segment.len_bytes()).sum())
     }

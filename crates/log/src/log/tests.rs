@@ -257,6 +257,16 @@ fn damage_up_to_the_end_of_a_sealed_segment_leads_to_the_next() {
 }
 
 #[test]
+fn damage_at_the_end_that_came_after_opening_ends_where_the_log_does() {
+    let disk = MemoryDisk::new();
+    let log = filled(&disk, 2);
+    flip_bit(&disk, "v/q/00000000000000000000.log", 150);
+    assert_eq!(read_all(&log), [batch(0)]);
+    assert_eq!(log.reader().take_damage()[0].offsets, 1..2);
+    assert_eq!(log.reader().verify().unwrap()[0].offsets, 1..2);
+}
+
+#[test]
 fn a_batch_within_a_damaged_batch_is_not_served() {
     let disk = MemoryDisk::new();
     let (mut log, _) = open(&disk);

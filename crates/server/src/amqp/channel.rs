@@ -62,6 +62,8 @@ pub(super) struct Channel {
     /// We closed it, and wait for the client to say it knows.
     pub(super) closing: bool,
     pub(super) consumers: Vec<ConsumerId>,
+    /// Where replies to what the channel publishes go, if it asked for any.
+    pub(super) reply_queue: Option<Arc<QueueHandle>>,
 }
 
 impl Channel {
@@ -76,6 +78,7 @@ impl Channel {
             last_queue: None,
             closing: false,
             consumers: Vec::new(),
+            reply_queue: None,
         }
     }
 

@@ -12,8 +12,13 @@ pub(super) enum Confirm {
 #[derive(Debug, Clone, Copy)]
 enum Publish {
     /// Queues that have not answered.
-    Waiting { queues: u32, refused: bool },
-    Done { refused: bool },
+    Waiting {
+        queues: u32,
+        refused: bool,
+    },
+    Done {
+        refused: bool,
+    },
     Told,
 }
 
@@ -28,22 +33,33 @@ pub(super) struct Confirms {
 
 impl Confirms {
     pub(super) fn new() -> Confirms {
-        Confirms { front: 1, publishes: VecDeque::new(), news: false }
+        Confirms {
+            front: 1,
+            publishes: VecDeque::new(),
+            news: false,
+        }
     }
 
     /// The number of the next publish, which went to so many queues.
     pub(super) fn published(&mut self, queues: u32) -> u64 {
         self.publishes.push_back(match queues {
             0 => Publish::Done { refused: false },
-            _ => Publish::Waiting { queues, refused: false },
+            _ => Publish::Waiting {
+                queues,
+                refused: false,
+            },
         });
         self.news |= queues == 0;
         self.front + self.publishes.len() as u64 - 1
     }
 
     pub(super) fn answered(&mut self, sequence: u64, taken: bool) {
-        let Some(at) = sequence.checked_sub(self.front) else { return };
-        let Some(publish) = self.publishes.get_mut(at as usize) else { return };
+        let Some(at) = sequence.checked_sub(self.front) else {
+            return;
+        };
+        let Some(publish) = self.publishes.get_mut(at as usize) else {
+            return;
+        };
         if let Publish::Waiting { queues, refused } = publish {
             *queues -= 1;
             *refused |= !taken;
@@ -79,7 +95,14 @@ impl Confirms {
         for (publish, sequence) in self.publishes.iter_mut().zip(self.front..) {
             if let Publish::Done { refused } = *publish {
                 *publish = Publish::Told;
-                say(if refused { Confirm::Nack { sequence } } else { Confirm::Ack { sequence, multiple: false } });
+                say(if refused {
+                    Confirm::Nack { sequence }
+                } else {
+                    Confirm::Ack {
+                        sequence,
+                        multiple: false,
+                    }
+                });
             }
         }
     }
@@ -87,7 +110,10 @@ impl Confirms {
 
 fn say_acked(acked: &mut Option<(u64, u64)>, say: &mut impl FnMut(Confirm)) {
     if let Some((sequence, count)) = acked.take() {
-        say(Confirm::Ack { sequence, multiple: count > 1 });
+        say(Confirm::Ack {
+            sequence,
+            multiple: count > 1,
+        });
     }
 }
 
@@ -112,19 +138,54 @@ mod tests {
     #[test]
     fn answers_at_the_front_are_told_together_and_later_ones_alone() {
         use Confirm::*;
-        check(&[1, 1, 1], &[(1, true), (2, true)], &[Ack { sequence: 2, multiple: true }]);
-        check(&[1, 1, 1], &[(3, true)], &[Ack { sequence: 3, multiple: false }]);
-        check(&[0], &[], &[Ack { sequence: 1, multiple: false }]);
+        check(
+            &[1, 1, 1],
+            &[(1, true), (2, true)],
+            &[Ack {
+                sequence: 2,
+                multiple: true,
+            }],
+        );
+        check(
+            &[1, 1, 1],
+            &[(3, true)],
+            &[Ack {
+                sequence: 3,
+                multiple: false,
+            }],
+        );
+        check(
+            &[0],
+            &[],
+            &[Ack {
+                sequence: 1,
+                multiple: false,
+            }],
+        );
         check(&[2], &[(1, true)], &[]);
-        check(&[2], &[(1, true), (1, true)], &[Ack { sequence: 1, multiple: false }]);
+        check(
+            &[2],
+            &[(1, true), (1, true)],
+            &[Ack {
+                sequence: 1,
+                multiple: false,
+            }],
+        );
     }
 
     #[test]
     fn a_publish_that_any_queue_refused_is_nacked_alone() {
         use Confirm::*;
-        check(&[2, 1], &[(1, false), (1, true), (2, true)], &[
-            Nack { sequence: 1 },
-            Ack { sequence: 2, multiple: false },
-        ]);
+        check(
+            &[2, 1],
+            &[(1, false), (1, true), (2, true)],
+            &[
+                Nack { sequence: 1 },
+                Ack {
+                    sequence: 2,
+                    multiple: false,
+                },
+            ],
+        );
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use cauce_amqp::frame::{self, HEARTBEAT_FRAME};
 use cauce_amqp::method::*;
+use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, Frame, FrameKind};
 use cauce_broker::{Alarms, ConfirmTag, Event, Link, Node, QueueHandle, Vhost};
@@ -23,7 +24,7 @@ use tokio::time::Instant;
 use super::Limits;
 use super::channel::{Channel, Mode, OwnedPublish};
 use super::confirms::Confirm;
-use super::consume::{Consumer, Getting, Outbox, Settling};
+use super::consume::{Consumer, Getting, Outbox, REPLY_TO, Settling};
 use super::fault::Fault;
 use super::handshake::Session;
 use super::publish::{Author, Publisher};
@@ -56,6 +57,8 @@ pub(super) struct Connection {
     pub(super) channels: HashMap<u16, Channel>,
     pub(super) consumers: HashMap<ConsumerId, Consumer, foldhash::fast::RandomState>,
     pub(super) getting: Getting,
+    /// Reply queues of channels that are gone.
+    pub(super) reply_queues: Vec<Arc<QueueHandle>>,
     pub(super) publisher: Publisher,
     pub(super) settling: Settling,
     pub(super) link: Link,
@@ -91,6 +94,7 @@ impl Connection {
             channels: HashMap::new(),
             consumers: HashMap::default(),
             getting: Getting::default(),
+            reply_queues: Vec::new(),
             publisher: Publisher::default(),
             settling: Settling::default(),
             link,
@@ -122,7 +126,8 @@ impl Connection {
             if self.take_input().await? {
                 return Ok(());
             }
-            self.out.fill(&mut self.channels, &mut self.consumers, self.frame_max);
+            self.out
+                .fill(&mut self.channels, &mut self.consumers, self.frame_max);
             self.write_some()?;
             let wake_at = self.next_heartbeat();
             let reads = !(self.publishes && self.alarms.borrow().any());
@@ -175,7 +180,8 @@ impl Connection {
             }
             if self.out.is_empty() {
                 self.out.report_sent(&mut self.consumers);
-                self.out.fill(&mut self.channels, &mut self.consumers, self.frame_max);
+                self.out
+                    .fill(&mut self.channels, &mut self.consumers, self.frame_max);
             }
         }
         Ok(())
@@ -227,7 +233,11 @@ impl Connection {
     pub(super) async fn hand_over_and_flush(&mut self, settled: &[Arc<QueueHandle>]) -> Result<(), Fault> {
         self.hand_over().await;
         while self.committing > 0 {
-            let event = self.mailbox.recv().await.expect("the connection holds a sender itself");
+            let event = self
+                .mailbox
+                .recv()
+                .await
+                .expect("the connection holds a sender itself");
             self.hear(event)?;
         }
         for queue in settled {
@@ -258,7 +268,10 @@ impl Connection {
 
     fn take_connection_frame(&mut self, frame: Frame<'_>) -> Result<bool, Fault> {
         if frame.kind != FrameKind::Method {
-            return Err(Fault::connection(ReplyCode::UnexpectedFrame, "content on channel 0"));
+            return Err(Fault::connection(
+                ReplyCode::UnexpectedFrame,
+                "content on channel 0",
+            ));
         }
         match Method::decode(frame.payload)? {
             Method::ConnectionClose(_) => {
@@ -271,8 +284,9 @@ impl Connection {
                 Ok(false)
             }
             method => {
-                let text = format!("unexpected method {} on channel 0", method.name());
-                Err(Fault::connection(ReplyCode::CommandInvalid, text))
+                tracing::warn!(peer = %self.peer, method = method.name(), "a method out of its turn on channel 0");
+                let text = "unexpected method in connection state running";
+                Err(Fault::connection(ReplyCode::ChannelError, text))
             }
         }
     }
@@ -301,7 +315,8 @@ impl Connection {
             },
             FrameKind::Header => {
                 // Taken out and put back, since the content borrows from it.
-                let mut content = std::mem::replace(&mut channel.content, cauce_amqp::ContentAssembler::new(0));
+                let mut content =
+                    std::mem::replace(&mut channel.content, cauce_amqp::ContentAssembler::new(0));
                 let whole = content.header(frame.payload);
                 let result = match whole {
                     Ok(Some(message)) => self.publish(number, &message),
@@ -312,7 +327,8 @@ impl Connection {
                 result
             }
             FrameKind::Body => {
-                let mut content = std::mem::replace(&mut channel.content, cauce_amqp::ContentAssembler::new(0));
+                let mut content =
+                    std::mem::replace(&mut channel.content, cauce_amqp::ContentAssembler::new(0));
                 let result = match content.body(frame.payload) {
                     Ok(Some(message)) => self.publish(number, &message),
                     Ok(None) => Ok(()),
@@ -333,16 +349,24 @@ impl Connection {
 
     fn open_channel(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
         let number = frame.channel;
-        if number > self.channel_max && self.channel_max > 0 {
-            let text = format!("channel number {number} is above the negotiated maximum {}", self.channel_max);
-            return Err(Fault::connection(ReplyCode::ChannelError, text));
+        if self.channels.len() >= self.channel_max.into() {
+            let text = format!(
+                "number of channels opened ({}) has reached the negotiated channel_max ({})",
+                self.channels.len(),
+                self.channel_max
+            );
+            return Err(Fault::connection(ReplyCode::NotAllowed, text));
         }
         let opens = frame.kind == FrameKind::Method
             && matches!(Method::decode(frame.payload)?, Method::ChannelOpen(_));
         if !opens {
-            return Err(Fault::connection(ReplyCode::ChannelError, format!("expected 'channel.open' on channel {number}")));
+            return Err(Fault::connection(
+                ReplyCode::ChannelError,
+                "expected 'channel.open'",
+            ));
         }
-        self.channels.insert(number, Channel::new(self.limits.body_bytes_max));
+        self.channels
+            .insert(number, Channel::new(self.limits.body_bytes_max));
         self.say(number, ChannelOpenOk {});
         Ok(())
     }
@@ -375,37 +399,63 @@ impl Connection {
 
     /// Routes the message and gathers it for its queues.
     pub(super) fn publish_now(&mut self, number: u16, content: &Content<'_>) -> Result<(), Fault> {
-        let author = Author { vhost: &self.vhost, node: &self.node, user: &self.user };
-        let route = self.publisher.route(author, content)?;
+        let summary = PropertiesSummary::parse(content.properties)?;
+        if summary.reply_to == Some(REPLY_TO) {
+            let properties = self.with_reply_queue(number, content.properties)?;
+            return self.publish_now(
+                number,
+                &Content {
+                    properties: &properties,
+                    body: (&*content.body).into(),
+                    ..*content
+                },
+            );
+        }
+        let author = Author {
+            vhost: &self.vhost,
+            node: &self.node,
+            user: &self.user,
+        };
+        let route = self.publisher.route(author, content, &summary)?;
         if route.is_empty() && content.mandatory {
             self.out.say_return(number, self.frame_max, content);
         }
         let channel = self.channels.get_mut(&number).expect("the content came on it");
         let tag = match &mut channel.mode {
-            Mode::Confirm(confirms) => {
-                Some(ConfirmTag { channel: number, sequence: confirms.published(route.len() as u32) })
-            }
+            Mode::Confirm(confirms) => Some(ConfirmTag {
+                channel: number,
+                sequence: confirms.published(route.len() as u32),
+            }),
             Mode::Transaction(_) => {
                 self.committing += route.len();
-                Some(ConfirmTag { channel: number, sequence: COMMIT })
+                Some(ConfirmTag {
+                    channel: number,
+                    sequence: COMMIT,
+                })
             }
             Mode::Plain => None,
         };
-        self.publisher.add(content, &route, tag)
+        self.publisher.add(content, &summary, &route, tag)
     }
 
     fn hear(&mut self, event: Event) -> Result<(), Fault> {
         match event {
             Event::Deliver { queue, deliveries } => self.receive(&queue, deliveries),
-            Event::Got { token, delivery, ready } => self.answer_get(token, delivery, ready),
+            Event::Got {
+                token,
+                delivery,
+                ready,
+            } => self.answer_get(token, delivery, ready),
             Event::Confirmed(confirms) => {
                 for (tag, taken) in confirms {
                     if tag.sequence == COMMIT {
                         self.committing -= 1;
                         continue;
                     }
-                    if let Some(Channel { mode: Mode::Confirm(confirms), .. }) =
-                        self.channels.get_mut(&tag.channel)
+                    if let Some(Channel {
+                        mode: Mode::Confirm(confirms),
+                        ..
+                    }) = self.channels.get_mut(&tag.channel)
                     {
                         confirms.answered(tag.sequence, taken);
                     }
@@ -420,13 +470,25 @@ impl Connection {
 
     fn tell_confirms(&mut self) {
         for (&number, channel) in &mut self.channels {
-            let Mode::Confirm(confirms) = &mut channel.mode else { continue };
+            let Mode::Confirm(confirms) = &mut channel.mode else {
+                continue;
+            };
             confirms.tell(|confirm| match confirm {
                 Confirm::Ack { sequence, multiple } => {
-                    self.out.say(number, BasicAck { delivery_tag: sequence, multiple });
+                    self.out.say(
+                        number,
+                        BasicAck {
+                            delivery_tag: sequence,
+                            multiple,
+                        },
+                    );
                 }
                 Confirm::Nack { sequence } => {
-                    let nack = BasicNack { delivery_tag: sequence, multiple: false, requeue: false };
+                    let nack = BasicNack {
+                        delivery_tag: sequence,
+                        multiple: false,
+                        requeue: false,
+                    };
                     self.out.say(number, nack);
                 }
             });
@@ -443,7 +505,12 @@ impl Connection {
             return;
         }
         match alarms.any() {
-            true if self.publishes => self.say(0, ConnectionBlocked { reason: alarms.reason() }),
+            true if self.publishes => self.say(
+                0,
+                ConnectionBlocked {
+                    reason: alarms.reason(),
+                },
+            ),
             true => return,
             false => self.say(0, ConnectionUnblocked {}),
         }
@@ -468,9 +535,15 @@ impl Connection {
             self.last_heard = now;
         }
         if now >= self.last_heard + self.heartbeat * 2 {
-            let text = format!("missed heartbeats from client, timeout: {}s", self.heartbeat.as_secs());
+            let text = format!(
+                "missed heartbeats from client, timeout: {}s",
+                self.heartbeat.as_secs()
+            );
             tracing::warn!(peer = %self.peer, "{text}");
-            return Err(Fault::Gone(std::io::Error::new(std::io::ErrorKind::TimedOut, text)));
+            return Err(Fault::Gone(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                text,
+            )));
         }
         if now >= self.last_said + self.heartbeat / 2 {
             self.last_said = now;
@@ -494,16 +567,26 @@ impl Connection {
     pub(super) fn fail_channel(&mut self, number: u16, code: ReplyCode, text: &str, method: (u16, u16)) {
         self.drop_channel_state(number);
         let reply_text = shorten(text);
-        let close = ChannelClose { reply_code: code.code(), reply_text, class_id: method.0, method_id: method.1 };
+        let close = ChannelClose {
+            reply_code: code.code(),
+            reply_text,
+            class_id: method.0,
+            method_id: method.1,
+        };
         self.out.say(number, close);
     }
 
     /// The channel gives back what it held; it stays known as closing.
     pub(super) fn drop_channel_state(&mut self, number: u16) {
-        let Some(channel) = self.channels.get_mut(&number) else { return };
+        let Some(channel) = self.channels.get_mut(&number) else {
+            return;
+        };
         channel.closing = true;
         channel.content.reset();
-        let unsettled = channel.take_all();
+        let mut unsettled = channel.take_all();
+        if let Mode::Transaction(transaction) = &mut channel.mode {
+            unsettled.extend(transaction.settles.drain(..).flat_map(|settle| settle.unsettled));
+        }
         let consumers = channel.consumers.clone();
         // The queues forget the consumers first, so that nothing given back is given out to them again.
         for id in consumers {
@@ -518,7 +601,15 @@ impl Connection {
 
     async fn say_close(&mut self, code: ReplyCode, text: &str) {
         let reply_text = shorten(text);
-        self.say(0, ConnectionClose { reply_code: code.code(), reply_text, class_id: 0, method_id: 0 });
+        self.say(
+            0,
+            ConnectionClose {
+                reply_code: code.code(),
+                reply_text,
+                class_id: 0,
+                method_id: 0,
+            },
+        );
         let _ = tokio::time::timeout(CLOSE_WAIT, self.wait_for_close_ok()).await;
     }
 
@@ -559,10 +650,15 @@ impl Connection {
         while let Ok(event) = self.mailbox.try_recv() {
             match event {
                 Event::Deliver { queue, deliveries } => self.receive(&queue, deliveries),
-                Event::Got { token, delivery, ready } => self.answer_get(token, delivery, ready),
+                Event::Got {
+                    token,
+                    delivery,
+                    ready,
+                } => self.answer_get(token, delivery, ready),
                 _ => {}
             }
         }
+        self.delete_reply_queues().await;
         self.vhost.delete_exclusive(self.id).await;
     }
 
@@ -571,7 +667,10 @@ impl Connection {
         if !name.is_empty() {
             return Ok(name.to_owned());
         }
-        let last = self.channels.get(&number).and_then(|channel| channel.last_queue.clone());
+        let last = self
+            .channels
+            .get(&number)
+            .and_then(|channel| channel.last_queue.clone());
         last.ok_or_else(|| Fault::new(ReplyCode::NotFound, "no previously declared queue"))
     }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use cauce_amqp::method::*;
+use cauce_amqp::properties::{Properties, PropertiesBuf};
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, write_deliver, write_get_ok, write_return};
 use cauce_broker::{QueueHandle, ToConsumer};
@@ -22,6 +23,9 @@ const CONSUMER_WINDOW: u32 = 2048;
 
 /// Messages that left before a queue is told.
 const SENT_REPORT_MIN: u32 = CONSUMER_WINDOW / 4;
+
+/// The queue that is not there: who consumes it hears replies to what its channel publishes.
+pub(super) const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
 #[derive(Debug)]
 pub(super) struct Consumer {
@@ -81,7 +85,17 @@ impl Outbox {
         let (code, text) = (ReplyCode::NoRoute.code(), ReplyCode::NoRoute.name());
         let (exchange, key) = (content.exchange.as_bytes(), content.routing_key.as_bytes());
         let out = &mut self.buffer;
-        write_return(out, frame_max, channel, code, text, exchange, key, content.properties, &content.body);
+        write_return(
+            out,
+            frame_max,
+            channel,
+            code,
+            text,
+            exchange,
+            key,
+            content.properties,
+            &content.body,
+        );
     }
 
     fn queue_up(&mut self, delivery: ToConsumer) {
@@ -96,10 +110,20 @@ impl Outbox {
         frame_max: u32,
     ) {
         while self.buffer.len() < OUT_BYTES_MAX {
-            let Some(ToConsumer { consumer: id, delivery }) = self.deliveries.pop_front() else { return };
+            let Some(ToConsumer {
+                consumer: id,
+                delivery,
+            }) = self.deliveries.pop_front()
+            else {
+                return;
+            };
             // Given back when its channel closed or its consumer was cancelled.
-            let Some(consumer) = consumers.get_mut(&id) else { continue };
-            let Some(channel) = channels.get_mut(&consumer.channel) else { continue };
+            let Some(consumer) = consumers.get_mut(&id) else {
+                continue;
+            };
+            let Some(channel) = channels.get_mut(&consumer.channel) else {
+                continue;
+            };
             let unsettled = (!consumer.no_ack).then(|| Unsettled {
                 tag: 0,
                 queue: consumer.queue.clone(),
@@ -133,7 +157,9 @@ impl Outbox {
         consumers: &mut HashMap<ConsumerId, Consumer, foldhash::fast::RandomState>,
     ) {
         self.unreported.retain(|id| {
-            let Some(consumer) = consumers.get_mut(id) else { return false };
+            let Some(consumer) = consumers.get_mut(id) else {
+                return false;
+            };
             if consumer.sent < SENT_REPORT_MIN {
                 return true;
             }
@@ -170,7 +196,11 @@ pub(super) struct Settling(Vec<(Arc<QueueHandle>, Outcome, Vec<u64>)>);
 impl Settling {
     pub(super) fn add(&mut self, unsettled: Vec<Unsettled>, outcome: Outcome) {
         for Unsettled { queue, offset, .. } in unsettled {
-            let last = self.0.iter_mut().rev().find(|(other, ..)| Arc::ptr_eq(other, &queue));
+            let last = self
+                .0
+                .iter_mut()
+                .rev()
+                .find(|(other, ..)| Arc::ptr_eq(other, &queue));
             match last {
                 Some((_, same, offsets)) if *same == outcome => offsets.push(offset),
                 _ => self.0.push((queue, outcome, vec![offset])),
@@ -188,15 +218,31 @@ impl Settling {
 impl Connection {
     pub(super) async fn consume(&mut self, number: u16, method: BasicConsume<'_>) -> Result<(), Fault> {
         let name = self.queue_name(number, method.queue)?;
-        self.node.users.check(&self.user, &self.vhost.name, Operation::Read, Resource::Queue(&name))?;
-        let queue = self.queue(&name)?;
+        let queue = if name == REPLY_TO {
+            self.make_reply_queue(number, method.no_ack)?
+        } else {
+            self.node.users.check(
+                &self.user,
+                &self.vhost.name,
+                Operation::Read,
+                Resource::Queue(&name),
+            )?;
+            self.queue(&name)?
+        };
         let arguments = method.arguments.decode()?;
-        let priority = arguments.get("x-priority").and_then(|value| value.as_integer()).unwrap_or(0) as i32;
+        let priority = arguments
+            .get("x-priority")
+            .and_then(|value| value.as_integer())
+            .unwrap_or(0) as i32;
         let tag: Box<str> = match method.consumer_tag {
             "" => format!("amq.ctag-{}", self.node.random_name()).into(),
             tag => tag.into(),
         };
-        if self.consumers.values().any(|other| other.channel == number && other.tag == tag) {
+        if self
+            .consumers
+            .values()
+            .any(|other| other.channel == number && other.tag == tag)
+        {
             let text = format!("attempt to reuse consumer tag '{tag}'");
             return Err(Fault::connection(ReplyCode::NotAllowed, text));
         }
@@ -213,16 +259,70 @@ impl Connection {
         match queue.subscribe(id, subscription, self.link.clone()).await {
             Some(Ok(())) => {}
             Some(Err(error)) => return Err(subscribe_fault(error, &name, &self.vhost.name)),
-            None => return Err(self.queue(&name).err().unwrap_or_else(|| no_queue(&name, &self.vhost.name))),
+            None => {
+                return Err(self
+                    .queue(&name)
+                    .err()
+                    .unwrap_or_else(|| no_queue(&name, &self.vhost.name)));
+            }
         }
         let channel = self.channels.get_mut(&number).expect("the method came on it");
         channel.consumers.push(id);
         if !method.no_wait {
             self.out.say(number, BasicConsumeOk { consumer_tag: &tag });
         }
-        let consumer = Consumer { channel: number, tag, queue, no_ack: method.no_ack, sent: 0 };
+        let consumer = Consumer {
+            channel: number,
+            tag,
+            queue,
+            no_ack: method.no_ack,
+            sent: 0,
+        };
         self.consumers.insert(id, consumer);
         Ok(())
+    }
+
+    /// RabbitMQ's direct reply-to. A queue of its own that goes with its only consumer costs little, and
+    /// routing, permissions and counting need no exception for it.
+    fn make_reply_queue(&mut self, number: u16, no_ack: bool) -> Result<Arc<QueueHandle>, Fault> {
+        if !no_ack {
+            return Err(Fault::new(
+                ReplyCode::PreconditionFailed,
+                "reply consumer cannot acknowledge",
+            ));
+        }
+        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        if channel.reply_queue.is_some() {
+            return Err(Fault::new(
+                ReplyCode::PreconditionFailed,
+                "reply consumer already set",
+            ));
+        }
+        let name = format!("{REPLY_TO}.{}", self.node.random_name());
+        let queue = self.vhost.make_reply_queue(&name)?;
+        channel.reply_queue = Some(queue.clone());
+        Ok(queue)
+    }
+
+    pub(super) async fn delete_reply_queues(&mut self) {
+        for queue in std::mem::take(&mut self.reply_queues) {
+            // Gone already is as good.
+            let _ = self.vhost.delete_queue(&queue.name, self.id, false, false).await;
+        }
+    }
+
+    /// The properties with the name of the channel's reply queue in place of the pseudo-queue's.
+    pub(super) fn with_reply_queue(&self, number: u16, properties: &[u8]) -> Result<Vec<u8>, Fault> {
+        let channel = self.channels.get(&number).expect("the content came on it");
+        let Some(queue) = &channel.reply_queue else {
+            return Err(Fault::new(
+                ReplyCode::PreconditionFailed,
+                "fast reply consumer does not exist",
+            ));
+        };
+        let mut properties = PropertiesBuf::try_from(&Properties::parse(properties)?)?;
+        properties.reply_to = Some(queue.name.as_bytes().to_vec());
+        Ok(properties.to_bytes())
     }
 
     pub(super) async fn cancel(&mut self, number: u16, method: BasicCancel<'_>) -> Result<(), Fault> {
@@ -237,7 +337,12 @@ impl Connection {
             self.drop_consumer(id);
         }
         if !method.no_wait {
-            self.say(number, BasicCancelOk { consumer_tag: method.consumer_tag });
+            self.say(
+                number,
+                BasicCancelOk {
+                    consumer_tag: method.consumer_tag,
+                },
+            );
         }
         Ok(())
     }
@@ -258,7 +363,9 @@ impl Connection {
 
     /// The consumer is gone; what it was sent and did not get goes back.
     pub(super) fn drop_consumer(&mut self, id: ConsumerId) {
-        let Some(consumer) = self.consumers.remove(&id) else { return };
+        let Some(consumer) = self.consumers.remove(&id) else {
+            return;
+        };
         if let Some(channel) = self.channels.get_mut(&consumer.channel) {
             channel.consumers.retain(|other| *other != id);
         }
@@ -266,21 +373,37 @@ impl Connection {
         if !consumer.no_ack && !offsets.is_empty() {
             consumer.queue.settle(offsets, Outcome::Release);
         }
+        if let Some(channel) = self.channels.get_mut(&consumer.channel) {
+            let replies = channel
+                .reply_queue
+                .take_if(|queue| Arc::ptr_eq(queue, &consumer.queue));
+            self.reply_queues.extend(replies);
+        }
     }
 
     /// The queue ended the subscription.
     pub(super) fn cancelled(&mut self, id: ConsumerId) {
-        let Some(consumer) = self.consumers.get(&id) else { return };
+        let Some(consumer) = self.consumers.get(&id) else {
+            return;
+        };
         let (channel, tag) = (consumer.channel, consumer.tag.clone());
         if self.hears_cancel {
-            self.say(channel, BasicCancel { consumer_tag: &tag, no_wait: true });
+            self.say(
+                channel,
+                BasicCancel {
+                    consumer_tag: &tag,
+                    no_wait: true,
+                },
+            );
         }
         self.drop_consumer(id);
     }
 
     pub(super) fn overdue(&mut self, holder: Holder, queue: &str) {
         let Holder::Consumer(id) = holder else { return };
-        let Some(consumer) = self.consumers.get(&id) else { return };
+        let Some(consumer) = self.consumers.get(&id) else {
+            return;
+        };
         let number = consumer.channel;
         let text = format!(
             "PRECONDITION_FAILED - delivery acknowledgement on channel {number} timed out in queue '{queue}'. \
@@ -291,7 +414,12 @@ impl Connection {
 
     pub(super) fn get(&mut self, number: u16, method: BasicGet<'_>) -> Result<(), Fault> {
         let name = self.queue_name(number, method.queue)?;
-        self.node.users.check(&self.user, &self.vhost.name, Operation::Read, Resource::Queue(&name))?;
+        self.node.users.check(
+            &self.user,
+            &self.vhost.name,
+            Operation::Read,
+            Resource::Queue(&name),
+        )?;
         let queue = self.queue(&name)?;
         self.getting.next += 1;
         let token = self.getting.next;
@@ -301,7 +429,9 @@ impl Connection {
     }
 
     pub(super) fn answer_get(&mut self, token: u64, delivery: Option<Delivery>, ready: u64) {
-        let Some((number, queue, no_ack)) = self.getting.waiting.remove(&token) else { return };
+        let Some((number, queue, no_ack)) = self.getting.waiting.remove(&token) else {
+            return;
+        };
         let channel = self.channels.get_mut(&number).filter(|channel| !channel.closing);
         let Some(delivery) = delivery else {
             if channel.is_some() {
@@ -315,7 +445,12 @@ impl Connection {
             }
             return;
         };
-        let unsettled = (!no_ack).then(|| Unsettled { tag: 0, queue, offset: delivery.offset, consumer: None });
+        let unsettled = (!no_ack).then(|| Unsettled {
+            tag: 0,
+            queue,
+            offset: delivery.offset,
+            consumer: None,
+        });
         let tag = channel.next_tag(unsettled);
         let message = delivery.block.message(delivery.index);
         let count = ready.min(u32::MAX.into()) as u32;
@@ -343,7 +478,10 @@ impl Connection {
     ) -> Result<(), Fault> {
         let channel = self.channels.get_mut(&number).expect("the method came on it");
         let Some(unsettled) = channel.take(tag, multiple) else {
-            return Err(Fault::new(ReplyCode::PreconditionFailed, format!("unknown delivery tag {tag}")));
+            return Err(Fault::new(
+                ReplyCode::PreconditionFailed,
+                format!("unknown delivery tag {tag}"),
+            ));
         };
         if let Mode::Transaction(transaction) = &mut channel.mode {
             transaction.settles.push(PendingSettle { unsettled, outcome });
@@ -357,7 +495,11 @@ impl Connection {
         let channel = self.channels.get_mut(&number).expect("the caller has it");
         let places = unsettled.iter().filter(|one| one.consumer.is_some()).count() as u32;
         let room = places > 0 && channel.shared_limit.release(places);
-        let consumers = if room { channel.consumers.clone() } else { Vec::new() };
+        let consumers = if room {
+            channel.consumers.clone()
+        } else {
+            Vec::new()
+        };
         self.settling.add(unsettled, outcome);
         if room {
             self.settling.flush();
@@ -380,5 +522,8 @@ impl Outbox {
 }
 
 fn no_queue(name: &str, vhost: &str) -> Fault {
-    Fault::new(ReplyCode::NotFound, format!("no queue '{name}' in vhost '{vhost}'"))
+    Fault::new(
+        ReplyCode::NotFound,
+        format!("no queue '{name}' in vhost '{vhost}'"),
+    )
 }

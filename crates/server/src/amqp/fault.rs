@@ -10,8 +10,14 @@ use cauce_core::topology::TopologyError;
 /// Why a connection or one of its channels cannot go on.
 #[derive(Debug)]
 pub(super) enum Fault {
-    Channel { code: ReplyCode, text: String },
-    Connection { code: ReplyCode, text: String },
+    Channel {
+        code: ReplyCode,
+        text: String,
+    },
+    Connection {
+        code: ReplyCode,
+        text: String,
+    },
     /// The socket is gone, or what comes is not for us to answer.
     Gone(std::io::Error),
 }
@@ -27,7 +33,10 @@ impl Fault {
     }
 
     pub(super) fn connection(code: ReplyCode, explanation: impl AsRef<str>) -> Fault {
-        Fault::Connection { code, text: code.text(explanation.as_ref()) }
+        Fault::Connection {
+            code,
+            text: code.text(explanation.as_ref()),
+        }
     }
 }
 
@@ -85,9 +94,10 @@ impl From<DeleteQueueError> for Fault {
     fn from(error: DeleteQueueError) -> Fault {
         match error {
             DeleteQueueError::Topology(error) => error.into(),
-            DeleteQueueError::Refused { error: DeleteError::InUse | DeleteError::NotEmpty, .. } => {
-                Fault::new(ReplyCode::PreconditionFailed, error.to_string())
-            }
+            DeleteQueueError::Refused {
+                error: DeleteError::InUse | DeleteError::NotEmpty,
+                ..
+            } => Fault::new(ReplyCode::PreconditionFailed, error.to_string()),
         }
     }
 }
@@ -95,8 +105,9 @@ impl From<DeleteQueueError> for Fault {
 /// `queue` as in `queue 'q' in vhost '/'`.
 pub(super) fn subscribe_fault(error: SubscribeError, queue: &str, vhost: &str) -> Fault {
     match error {
-        SubscribeError::ExclusiveTaken | SubscribeError::NotAlone => {
-            Fault::new(ReplyCode::AccessRefused, format!("queue '{queue}' in vhost '{vhost}' in exclusive use"))
-        }
+        SubscribeError::ExclusiveTaken | SubscribeError::NotAlone => Fault::new(
+            ReplyCode::AccessRefused,
+            format!("queue '{queue}' in vhost '{vhost}' in exclusive use"),
+        ),
     }
 }

@@ -22,6 +22,9 @@ use super::fault::Fault;
 /// Bytes a client may send before it is known.
 const HANDSHAKE_BYTES_MAX: usize = 256 << 10;
 
+/// As clients of AMQP 0-9 wrote it; RabbitMQ takes it for 0-9-1 too.
+const OLD_PROTOCOL_HEADER: [u8; 8] = *b"AMQP\x01\x01\x00\x09";
+
 /// Seconds we propose between heartbeats; the client decides.
 const HEARTBEAT_S: u16 = 60;
 
@@ -55,11 +58,23 @@ pub(super) async fn shake_hands(
     stream: TcpStream,
     peer: SocketAddr,
 ) -> Option<Session> {
-    let mut handshake = Handshake { node, limits, peer, stream, input: Vec::new() };
+    let mut handshake = Handshake {
+        node,
+        limits,
+        peer,
+        stream,
+        input: Vec::new(),
+    };
     match handshake.run().await {
         Ok(Some(greeted)) => {
             let Handshake { stream, input, .. } = handshake;
-            let Greeted { user, vhost, tuned, hears_cancel, hears_blocked } = greeted;
+            let Greeted {
+                user,
+                vhost,
+                tuned,
+                hears_cancel,
+                hears_blocked,
+            } = greeted;
             Some(Session {
                 peer,
                 stream,
@@ -105,7 +120,9 @@ impl Handshake<'_> {
             return Err(out_of_order("connection.start-ok"));
         };
         let capabilities = Capabilities::read(start.client_properties);
-        let Some(user) = self.log_in(&start, &capabilities).await? else { return Ok(None) };
+        let Some(user) = self.log_in(&start, &capabilities).await? else {
+            return Ok(None);
+        };
         let tuned = self.tune().await?;
         let payload = self.read_method().await?;
         let Method::ConnectionOpen(open) = Method::decode(&payload)? else {
@@ -113,20 +130,28 @@ impl Handshake<'_> {
         };
         let vhost = self.enter(open.virtual_host, &user)?;
         self.say(ConnectionOpenOk {}).await?;
-        let Capabilities { cancel: hears_cancel, blocked: hears_blocked, .. } = capabilities;
-        Ok(Some(Greeted { user, vhost, tuned, hears_cancel, hears_blocked }))
+        let Capabilities {
+            cancel: hears_cancel,
+            blocked: hears_blocked,
+            ..
+        } = capabilities;
+        Ok(Some(Greeted {
+            user,
+            vhost,
+            tuned,
+            hears_cancel,
+            hears_blocked,
+        }))
     }
 
     /// Anything but our version is answered with our header, and the end.
     async fn read_protocol_header(&mut self) -> Result<bool, Fault> {
-        while self.input.len() < PROTOCOL_HEADER.len() {
-            let so_far = self.input.len();
-            if self.input[..] != PROTOCOL_HEADER[..so_far] {
-                break;
-            }
+        let accepted = [PROTOCOL_HEADER, OLD_PROTOCOL_HEADER];
+        let so_far = |input: &[u8]| accepted.iter().any(|header| header.starts_with(input));
+        while self.input.len() < PROTOCOL_HEADER.len() && so_far(&self.input) {
             self.read().await?;
         }
-        if self.input.starts_with(&PROTOCOL_HEADER) {
+        if accepted.iter().any(|header| self.input.starts_with(header)) {
             self.input.drain(..PROTOCOL_HEADER.len());
             return Ok(true);
         }
@@ -167,13 +192,20 @@ impl Handshake<'_> {
             return Err(Fault::connection(ReplyCode::SyntaxError, text));
         };
         let loopback_only = credentials.user == cauce_broker::GUEST && !is_loopback(self.peer.ip());
-        let known = self.node.users.authenticate(credentials.user, credentials.password).is_ok();
+        let known = self
+            .node
+            .users
+            .authenticate(credentials.user, credentials.password)
+            .is_ok();
         if known && !loopback_only {
             return Ok(Some(credentials.user.to_owned()));
         }
         let why = match loopback_only {
             true => format!("user '{}' can only connect via localhost", credentials.user),
-            false => format!("{} login refused: user '{}' - invalid credentials", start.mechanism, credentials.user),
+            false => format!(
+                "{} login refused: user '{}' - invalid credentials",
+                start.mechanism, credentials.user
+            ),
         };
         tracing::warn!(peer = %self.peer, "{why}");
         // Who can hear it is told; for others the protocol knows only the closed door.
@@ -182,22 +214,43 @@ impl Handshake<'_> {
                 "Login was refused using authentication mechanism {}. For details see the broker logfile.",
                 start.mechanism
             );
-            self.turn_away(ReplyCode::AccessRefused, &ReplyCode::AccessRefused.text(&text)).await;
+            self.turn_away(ReplyCode::AccessRefused, &ReplyCode::AccessRefused.text(&text))
+                .await;
         }
         Ok(None)
     }
 
     async fn tune(&mut self) -> Result<ConnectionTuneOk, Fault> {
-        let Limits { channel_max, frame_max, .. } = self.limits;
-        self.say(ConnectionTune { channel_max, frame_max, heartbeat: HEARTBEAT_S }).await?;
+        let Limits {
+            channel_max,
+            frame_max,
+            ..
+        } = self.limits;
+        self.say(ConnectionTune {
+            channel_max,
+            frame_max,
+            heartbeat: HEARTBEAT_S,
+        })
+        .await?;
         let payload = self.read_method().await?;
         let Method::ConnectionTuneOk(tuned) = Method::decode(&payload)? else {
             return Err(out_of_order("connection.tune-ok"));
         };
-        let frame_max = if tuned.frame_max == 0 { self.limits.frame_max } else { tuned.frame_max };
-        let channel_max = if tuned.channel_max == 0 { channel_max } else { tuned.channel_max };
+        let frame_max = if tuned.frame_max == 0 {
+            self.limits.frame_max
+        } else {
+            tuned.frame_max
+        };
+        let channel_max = if tuned.channel_max == 0 {
+            channel_max
+        } else {
+            tuned.channel_max
+        };
         if frame_max < FRAME_MIN_SIZE || frame_max > self.limits.frame_max {
-            let text = format!("negotiated frame_max = {frame_max} is outside {FRAME_MIN_SIZE} to {}", self.limits.frame_max);
+            let text = format!(
+                "negotiated frame_max = {frame_max} is outside {FRAME_MIN_SIZE} to {}",
+                self.limits.frame_max
+            );
             return Err(Fault::connection(ReplyCode::NotAllowed, text));
         }
         if channel_max > self.limits.channel_max {
@@ -207,12 +260,19 @@ impl Handshake<'_> {
             );
             return Err(Fault::connection(ReplyCode::NotAllowed, text));
         }
-        Ok(ConnectionTuneOk { channel_max, frame_max, heartbeat: tuned.heartbeat })
+        Ok(ConnectionTuneOk {
+            channel_max,
+            frame_max,
+            heartbeat: tuned.heartbeat,
+        })
     }
 
     fn enter(&self, name: &str, user: &str) -> Result<Arc<Vhost>, Fault> {
         let Some(vhost) = self.node.vhost(name) else {
-            return Err(Fault::connection(ReplyCode::NotAllowed, format!("vhost {name} not found")));
+            return Err(Fault::connection(
+                ReplyCode::NotAllowed,
+                format!("vhost {name} not found"),
+            ));
         };
         self.node
             .users
@@ -237,11 +297,19 @@ impl Handshake<'_> {
                 match kind {
                     FrameKind::Heartbeat => continue,
                     FrameKind::Method if channel == 0 => return Ok(payload),
-                    _ => return Err(Fault::connection(ReplyCode::UnexpectedFrame, "expected a method on channel 0")),
+                    _ => {
+                        return Err(Fault::connection(
+                            ReplyCode::UnexpectedFrame,
+                            "expected a method on channel 0",
+                        ));
+                    }
                 }
             }
             if self.input.len() > HANDSHAKE_BYTES_MAX {
-                return Err(Fault::connection(ReplyCode::FrameError, "too much sent before the connection is open"));
+                return Err(Fault::connection(
+                    ReplyCode::FrameError,
+                    "too much sent before the connection is open",
+                ));
             }
             self.read().await?;
         }
@@ -254,7 +322,12 @@ impl Handshake<'_> {
     }
 
     async fn turn_away(&mut self, code: ReplyCode, text: &str) {
-        let close = ConnectionClose { reply_code: code.code(), reply_text: text, class_id: 0, method_id: 0 };
+        let close = ConnectionClose {
+            reply_code: code.code(),
+            reply_text: text,
+            class_id: 0,
+            method_id: 0,
+        };
         if self.say(close).await.is_ok() {
             let _ = tokio::time::timeout(Duration::from_secs(2), self.read_method()).await;
         }

@@ -36,6 +36,7 @@ impl Connection {
             Method::ChannelClose(_) => {
                 self.drop_channel_state(number);
                 self.channels.remove(&number);
+                self.delete_reply_queues().await;
                 self.say(number, ChannelCloseOk {});
                 Ok(())
             }
@@ -45,9 +46,10 @@ impl Connection {
             }
             Method::ChannelFlow(_) => Err(Fault::connection(ReplyCode::NotImplemented, "active=false")),
             Method::ChannelFlowOk(_) => Ok(()),
-            Method::ChannelOpen(_) => {
-                Err(Fault::connection(ReplyCode::ChannelError, "second 'channel.open' seen"))
-            }
+            Method::ChannelOpen(_) => Err(Fault::connection(
+                ReplyCode::ChannelError,
+                "second 'channel.open' seen",
+            )),
             Method::AccessRequest(_) => {
                 self.say(number, AccessRequestOk { ticket: 1 });
                 Ok(())
@@ -56,12 +58,14 @@ impl Connection {
             Method::ExchangeDelete(delete) => self.delete_exchange(number, delete).await,
             Method::ExchangeBind(bind) => {
                 let to = Destination::exchange(bind.destination);
-                self.bind(to, bind.source, bind.routing_key, bind.arguments).await?;
+                self.bind(to, bind.source, bind.routing_key, bind.arguments)
+                    .await?;
                 self.say_unless(bind.no_wait, number, ExchangeBindOk {})
             }
             Method::ExchangeUnbind(unbind) => {
                 let from = Destination::exchange(unbind.destination);
-                self.unbind(&from, unbind.source, unbind.routing_key, unbind.arguments).await?;
+                self.unbind(&from, unbind.source, unbind.routing_key, unbind.arguments)
+                    .await?;
                 self.say_unless(unbind.no_wait, number, ExchangeUnbindOk {})
             }
             Method::QueueDeclare(declare) => self.declare_queue(number, declare).await,
@@ -69,15 +73,23 @@ impl Connection {
                 let name = self.queue_name(number, bind.queue)?;
                 self.queue(&name)?;
                 // An unnamed queue is bound by its own name, if no key is given either.
-                let key = if bind.queue.is_empty() && bind.routing_key.is_empty() { &name } else { bind.routing_key };
-                self.bind(Destination::queue(&name), bind.exchange, key, bind.arguments).await?;
+                let key = if bind.queue.is_empty() && bind.routing_key.is_empty() {
+                    &name
+                } else {
+                    bind.routing_key
+                };
+                self.bind(Destination::queue(&name), bind.exchange, key, bind.arguments)
+                    .await?;
                 self.say_unless(bind.no_wait, number, QueueBindOk {})
             }
             Method::QueueUnbind(unbind) => {
                 let name = self.queue_name(number, unbind.queue)?;
-                self.queue(&name)?;
+                if self.vhost.topology().queue(&name).is_some() {
+                    self.queue(&name)?;
+                }
                 let from = Destination::queue(&name);
-                self.unbind(&from, unbind.exchange, unbind.routing_key, unbind.arguments).await?;
+                self.unbind(&from, unbind.exchange, unbind.routing_key, unbind.arguments)
+                    .await?;
                 self.say_unless(false, number, QueueUnbindOk {})
             }
             Method::QueuePurge(purge) => self.purge_queue(number, purge).await,
@@ -98,13 +110,25 @@ impl Connection {
             Method::TxCommit(_) => self.commit(number).await,
             Method::TxRollback(_) => self.roll_back(number),
             other => {
-                let text = format!("unexpected method {} on channel {number}", other.name());
-                Err(Fault::connection(ReplyCode::CommandInvalid, text))
+                tracing::warn!(
+                    channel = number,
+                    method = other.name(),
+                    "a method that is not for a channel of ours"
+                );
+                Err(Fault::connection(
+                    ReplyCode::CommandInvalid,
+                    "unimplemented method",
+                ))
             }
         }
     }
 
-    fn say_unless<'m>(&mut self, no_wait: bool, number: u16, method: impl Into<Method<'m>>) -> Result<(), Fault> {
+    fn say_unless<'m>(
+        &mut self,
+        no_wait: bool,
+        number: u16,
+        method: impl Into<Method<'m>>,
+    ) -> Result<(), Fault> {
         if !no_wait {
             self.say(number, method);
         }
@@ -112,7 +136,10 @@ impl Connection {
     }
 
     fn check(&self, operation: Operation, resource: Resource<'_>) -> Result<(), Fault> {
-        Ok(self.node.users.check(&self.user, &self.vhost.name, operation, resource)?)
+        Ok(self
+            .node
+            .users
+            .check(&self.user, &self.vhost.name, operation, resource)?)
     }
 
     async fn declare_exchange(&mut self, number: u16, declare: ExchangeDeclare<'_>) -> Result<(), Fault> {
@@ -124,19 +151,36 @@ impl Connection {
         let arguments = declare.arguments.decode()?;
         let kind = ExchangeKind::parse(declare.kind, &arguments)?;
         self.check(Operation::Configure, Resource::Exchange(name))?;
-        if let Some(alternate) = arguments.get("alternate-exchange").and_then(|value| value.as_str()) {
+        if let Some(alternate) = arguments
+            .get("alternate-exchange")
+            .and_then(|value| value.as_str())
+        {
             self.check(Operation::Read, Resource::Exchange(name))?;
             self.check(Operation::Write, Resource::Exchange(alternate))?;
         }
-        let ExchangeDeclare { durable, auto_delete, internal, .. } = declare;
-        let spec = ExchangeSpec { kind, durable, auto_delete, internal, arguments };
+        let ExchangeDeclare {
+            durable,
+            auto_delete,
+            internal,
+            ..
+        } = declare;
+        let spec = ExchangeSpec {
+            kind,
+            durable,
+            auto_delete,
+            internal,
+            arguments,
+        };
         self.vhost.declare_exchange(name, spec)?.wait().await;
         self.say_unless(declare.no_wait, number, ExchangeDeclareOk {})
     }
 
     async fn delete_exchange(&mut self, number: u16, delete: ExchangeDelete<'_>) -> Result<(), Fault> {
         self.check(Operation::Configure, Resource::Exchange(delete.exchange))?;
-        self.vhost.delete_exchange(delete.exchange, delete.if_unused)?.wait().await;
+        self.vhost
+            .delete_exchange(delete.exchange, delete.if_unused)?
+            .wait()
+            .await;
         self.say_unless(delete.no_wait, number, ExchangeDeleteOk {})
     }
 
@@ -157,7 +201,10 @@ impl Connection {
         arguments: RawTable<'_>,
     ) -> Result<(), Fault> {
         self.check_binding(&destination, source)?;
-        self.vhost.bind(source, destination, key, arguments.decode()?)?.wait().await;
+        self.vhost
+            .bind(source, destination, key, arguments.decode()?)?
+            .wait()
+            .await;
         Ok(())
     }
 
@@ -169,7 +216,10 @@ impl Connection {
         arguments: RawTable<'_>,
     ) -> Result<(), Fault> {
         self.check_binding(destination, source)?;
-        self.vhost.unbind(source, destination, key, arguments.decode()?)?.wait().await;
+        self.vhost
+            .unbind(source, destination, key, arguments.decode()?)?
+            .wait()
+            .await;
         Ok(())
     }
 
@@ -185,7 +235,10 @@ impl Connection {
             if !declare.queue.is_empty() {
                 self.check(Operation::Configure, Resource::Queue(declare.queue))?;
             }
-            if let Some(exchange) = arguments.get("x-dead-letter-exchange").and_then(|value| value.as_str()) {
+            if let Some(exchange) = arguments
+                .get("x-dead-letter-exchange")
+                .and_then(|value| value.as_str())
+            {
                 self.check(Operation::Read, Resource::Queue(declare.queue))?;
                 self.check(Operation::Write, Resource::Exchange(exchange))?;
             }
@@ -206,11 +259,14 @@ impl Connection {
             return Ok(());
         }
         let status = queue.status().await;
-        self.say(number, QueueDeclareOk {
-            queue: &queue.name,
-            message_count: status.ready.min(u32::MAX.into()) as u32,
-            consumer_count: status.consumers as u32,
-        });
+        self.say(
+            number,
+            QueueDeclareOk {
+                queue: &queue.name,
+                message_count: status.ready.min(u32::MAX.into()) as u32,
+                consumer_count: status.consumers as u32,
+            },
+        );
         Ok(())
     }
 
@@ -225,14 +281,20 @@ impl Connection {
     async fn delete_queue(&mut self, number: u16, delete: QueueDelete<'_>) -> Result<(), Fault> {
         let name = self.queue_name(number, delete.queue)?;
         self.check(Operation::Configure, Resource::Queue(&name))?;
-        let deleted = self.vhost.delete_queue(&name, self.id, delete.if_unused, delete.if_empty).await?;
+        let deleted = self
+            .vhost
+            .delete_queue(&name, self.id, delete.if_unused, delete.if_empty)
+            .await?;
         let message_count = deleted.min(u32::MAX.into()) as u32;
         self.say_unless(delete.no_wait, number, QueueDeleteOk { message_count })
     }
 
     fn qos(&mut self, number: u16, qos: BasicQos) -> Result<(), Fault> {
         if qos.prefetch_size != 0 {
-            return Err(Fault::connection(ReplyCode::NotImplemented, "prefetch_size!=0 (not implemented)"));
+            return Err(Fault::connection(
+                ReplyCode::NotImplemented,
+                format!("prefetch_size!=0 ({})", qos.prefetch_size),
+            ));
         }
         let channel = self.channels.get_mut(&number).expect("the method came on it");
         if qos.global {
@@ -260,7 +322,10 @@ impl Connection {
         let channel = self.channels.get_mut(&number).expect("the method came on it");
         match channel.mode {
             Mode::Transaction(_) => {
-                return Err(Fault::new(ReplyCode::PreconditionFailed, "cannot switch from tx to confirm mode"));
+                return Err(Fault::new(
+                    ReplyCode::PreconditionFailed,
+                    "cannot switch from tx to confirm mode",
+                ));
             }
             Mode::Plain => channel.mode = Mode::Confirm(Confirms::new()),
             Mode::Confirm(_) => {}
@@ -272,7 +337,10 @@ impl Connection {
         let channel = self.channels.get_mut(&number).expect("the method came on it");
         match channel.mode {
             Mode::Confirm(_) => {
-                return Err(Fault::new(ReplyCode::PreconditionFailed, "cannot switch from confirm to tx mode"));
+                return Err(Fault::new(
+                    ReplyCode::PreconditionFailed,
+                    "cannot switch from confirm to tx mode",
+                ));
             }
             Mode::Plain => channel.mode = Mode::Transaction(Transaction::default()),
             Mode::Transaction(_) => {}
@@ -285,7 +353,10 @@ impl Connection {
         let channel = self.channels.get_mut(&number).expect("the method came on it");
         match &mut channel.mode {
             Mode::Transaction(transaction) => Ok(std::mem::take(transaction)),
-            _ => Err(Fault::new(ReplyCode::PreconditionFailed, "channel is not transactional")),
+            _ => Err(Fault::new(
+                ReplyCode::PreconditionFailed,
+                "channel is not transactional",
+            )),
         }
     }
 
@@ -319,7 +390,11 @@ impl Connection {
 }
 
 fn unwanted(requeue: bool) -> Outcome {
-    if requeue { Outcome::Release } else { Outcome::Reject }
+    if requeue {
+        Outcome::Release
+    } else {
+        Outcome::Reject
+    }
 }
 
 impl OwnedPublish {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
-use cauce_amqp::{Content, strip_bcc};
+use cauce_amqp::{Content, DecodeError, carbon_copies, strip_bcc};
 use cauce_broker::{ConfirmTag, EnvelopeFacts, Link, QueueHandle, Receipts, Vhost, clock};
 use cauce_core::access::{Operation, Resource};
 use cauce_core::message::{BlockBuilder, Message, Traits};
@@ -67,23 +67,34 @@ impl Publisher {
     }
 
     /// The queues that get the message; none if nobody does.
-    pub(super) fn route(&mut self, author: Author<'_>, content: &Content<'_>) -> Result<Route, Fault> {
-        let summary = PropertiesSummary::parse(content.properties)?;
-        check_author(author, &summary)?;
+    pub(super) fn route(
+        &mut self,
+        author: Author<'_>,
+        content: &Content<'_>,
+        summary: &PropertiesSummary<'_>,
+    ) -> Result<Route, Fault> {
+        check_author(author, summary)?;
         let generation = author.vhost.generation();
         if self.routes.generation != generation {
-            self.routes = Routes { generation, ..Routes::default() };
+            self.routes = Routes {
+                generation,
+                ..Routes::default()
+            };
         }
         let copies = match summary.headers {
-            Some(_) => EnvelopeFacts(content.properties).copies(),
+            Some(headers) => {
+                let (mut copies, blind) = carbon_copies(headers).map_err(invalid_message)?;
+                copies.extend(blind);
+                copies
+            }
             None => Vec::new(),
         };
-        if copies.is_empty() {
-            if let Some((exchange, key, route)) = &self.routes.last {
-                if **exchange == *content.exchange && **key == *content.routing_key {
-                    return Ok(route.clone());
-                }
-            }
+        if copies.is_empty()
+            && let Some((exchange, key, route)) = &self.routes.last
+            && **exchange == *content.exchange
+            && **key == *content.routing_key
+        {
+            return Ok(route.clone());
         }
         self.look_up(author, content, &copies)
     }
@@ -95,19 +106,25 @@ impl Publisher {
         copies: &[String],
     ) -> Result<Route, Fault> {
         let name = || (Box::from(content.exchange), Box::from(content.routing_key));
-        if copies.is_empty() {
-            if let Some(route) = self.routes.by_name.get(&name()) {
-                let (exchange, key) = name();
-                self.routes.last = Some((exchange, key, route.clone()));
-                return Ok(route.clone());
-            }
+        if copies.is_empty()
+            && let Some(route) = self.routes.by_name.get(&name())
+        {
+            let (exchange, key) = name();
+            self.routes.last = Some((exchange, key, route.clone()));
+            return Ok(route.clone());
         }
         let exchange = Resource::Exchange(content.exchange);
-        author.node.users.check(author.user, &author.vhost.name, Operation::Write, exchange)?;
+        author
+            .node
+            .users
+            .check(author.user, &author.vhost.name, Operation::Write, exchange)?;
         let mut keys = vec![content.routing_key];
         keys.extend(copies.iter().map(String::as_str));
         let topology = author.vhost.topology();
-        if topology.exchange(content.exchange).is_some_and(|entry| entry.is_internal()) {
+        if topology
+            .exchange(content.exchange)
+            .is_some_and(|entry| entry.is_internal())
+        {
             let text = format!(
                 "cannot publish to internal exchange '{}' in vhost '{}'",
                 content.exchange, author.vhost.name
@@ -116,7 +133,12 @@ impl Publisher {
         }
         let routed = &mut self.routes.routed;
         routed.clear();
-        topology.route(content.exchange, &keys, &EnvelopeFacts(content.properties), routed)?;
+        topology.route(
+            content.exchange,
+            &keys,
+            &EnvelopeFacts(content.properties),
+            routed,
+        )?;
         let route: Route = routed.queues.drain(..).collect();
         if copies.is_empty() && !routed.depends_on_headers {
             if self.routes.by_name.len() >= ROUTES_MAX {
@@ -130,11 +152,16 @@ impl Publisher {
     }
 
     /// Adds the message for its queues.
-    pub(super) fn add(&mut self, content: &Content<'_>, route: &Route, tag: Option<ConfirmTag>) -> Result<(), Fault> {
+    pub(super) fn add(
+        &mut self,
+        content: &Content<'_>,
+        summary: &PropertiesSummary<'_>,
+        route: &Route,
+        tag: Option<ConfirmTag>,
+    ) -> Result<(), Fault> {
         if route.is_empty() {
             return Ok(());
         }
-        let summary = PropertiesSummary::parse(content.properties)?;
         let ttl_ms = summary.expiration.map(parse_expiration).transpose()?;
         let stripped;
         let envelope = match summary.headers {
@@ -165,9 +192,16 @@ impl Publisher {
     }
 
     fn group(&mut self, queue: &Arc<QueueHandle>) -> &mut Group {
-        let at = self.groups.iter().position(|group| Arc::ptr_eq(&group.queue, queue));
+        let at = self
+            .groups
+            .iter()
+            .position(|group| Arc::ptr_eq(&group.queue, queue));
         let at = at.unwrap_or_else(|| {
-            self.groups.push(Group { queue: queue.clone(), indices: Vec::new(), tags: Vec::new() });
+            self.groups.push(Group {
+                queue: queue.clone(),
+                indices: Vec::new(),
+                tags: Vec::new(),
+            });
             self.groups.len() - 1
         });
         &mut self.groups[at]
@@ -182,9 +216,14 @@ impl Publisher {
         for Group { queue, indices, tags } in self.groups.drain(..) {
             let receipts = match tags.iter().all(Option::is_none) {
                 true => Receipts::Nobody,
-                false => Receipts::Connection { link: link.clone(), tags },
+                false => Receipts::Connection {
+                    link: link.clone(),
+                    tags,
+                },
             };
-            queue.publish(block.clone(), Picks::from_indices(&indices), receipts).await;
+            queue
+                .publish(block.clone(), Picks::from_indices(&indices), receipts)
+                .await;
         }
     }
 }
@@ -192,7 +231,9 @@ impl Publisher {
 /// RabbitMQ's validated user id: nobody speaks for another.
 fn check_author(author: Author<'_>, summary: &PropertiesSummary<'_>) -> Result<(), Fault> {
     match summary.user_id {
-        Some(claimed) if claimed != author.user && !author.node.users.has_tag(author.user, "impersonator") => {
+        Some(claimed)
+            if claimed != author.user && !author.node.users.has_tag(author.user, "impersonator") =>
+        {
             let text = format!(
                 "user_id property set to '{claimed}' but authenticated user was '{}'",
                 author.user
@@ -203,8 +244,15 @@ fn check_author(author: Author<'_>, summary: &PropertiesSummary<'_>) -> Result<(
     }
 }
 
+fn invalid_message(error: DecodeError) -> Fault {
+    Fault::new(ReplyCode::PreconditionFailed, format!("invalid message: {error}"))
+}
+
 fn parse_expiration(text: &str) -> Result<u64, Fault> {
     text.parse().map_err(|_| {
-        Fault::new(ReplyCode::PreconditionFailed, format!("invalid expiration '{text}': not a number of milliseconds"))
+        Fault::new(
+            ReplyCode::PreconditionFailed,
+            format!("invalid expiration '{text}': not a number of milliseconds"),
+        )
     })
 }

@@ -137,6 +137,15 @@ fn nanoseconds_per_message() {
         false,
     );
     measure(
+        "the oldest leave, and never arrive",
+        Rules {
+            dead_letters: true,
+            ..limited(Overflow::DropHead)
+        },
+        &subscription(false, 1),
+        false,
+    );
+    measure(
         "acked, refusing when full",
         limited(Overflow::RejectPublish),
         &acked,

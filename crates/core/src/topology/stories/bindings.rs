@@ -53,7 +53,7 @@ fn a_binding_needs_both_ends_and_a_key_its_exchange_understands() {
     );
     assert_eq!(
         bind("hash", Destination::queue("q"), "heavy"),
-        "invalid binding to exchange 'hash' in vhost '/': the binding key must be an integer: 'heavy'"
+        "the binding key must be an integer: 'heavy'"
     );
     assert!(bind("amq.topic", Destination::queue("q"), &"k".repeat(256)).contains("longer than 255"));
 }

@@ -1,0 +1,236 @@
+//! What `cauce serve` is told: by a TOML file, by `CAUCE_*` variables, by flags; the later wins.
+
+use std::path::{Path, PathBuf};
+
+use cauce_broker::Flush;
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+/// Everything can also be said in the file, under the same names with `_` for `-`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Flags {
+    /// TOML file with any of these settings, such as `amqp = "0.0.0.0:5672"`.
+    #[arg(long, value_name = "FILE", env = "CAUCE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Print one line of JSON with the address of every listener once all accept.
+    #[arg(long)]
+    pub(super) print_ports: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What may be set, wherever it is.
+#[derive(Debug, Default, Clone, Args, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    /// Directory that holds everything the broker keeps; created when missing [default: cauce-data].
+    #[arg(long, value_name = "DIR", env = "CAUCE_DATA")]
+    data: Option<PathBuf>,
+    /// Address for AMQP 0-9-1 clients, host:port; port 0 takes any free one [default: 0.0.0.0:5672].
+    #[arg(long, value_name = "ADDR", env = "CAUCE_AMQP")]
+    amqp: Option<String>,
+    /// Address for Kafka clients. Not served yet: accepted, and nothing listens there.
+    #[arg(long, value_name = "ADDR", env = "CAUCE_KAFKA")]
+    kafka: Option<String>,
+    /// Address of the management API. Not served yet: accepted, and nothing listens there.
+    #[arg(long, value_name = "ADDR", env = "CAUCE_HTTP")]
+    http: Option<String>,
+    /// Address of the metrics. Not served yet: accepted, and nothing listens there.
+    #[arg(long, value_name = "ADDR", env = "CAUCE_METRICS")]
+    metrics: Option<String>,
+    /// When a publish is confirmed: once it is flushed to disk, or once the system has it [default: always].
+    #[arg(long, value_enum, value_name = "WHEN", env = "CAUCE_FLUSH")]
+    flush: Option<FlushSetting>,
+    /// Memory for messages, such as 512M or 2G; above it publishers wait [default: 40 % of the machine's].
+    #[arg(long, value_name = "SIZE", env = "CAUCE_MEMORY")]
+    memory: Option<Size>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum FlushSetting {
+    /// Confirmed messages survive a power cut.
+    Always,
+    /// Confirmed messages survive the end of the process, not of the machine.
+    Os,
+}
+
+/// A number of bytes, as people write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct Size(usize);
+
+/// All settings, with the defaults filled in.
+#[derive(Debug)]
+pub(super) struct Config {
+    pub(super) data: PathBuf,
+    pub(super) amqp: String,
+    pub(super) flush: Flush,
+    pub(super) memory_bytes: usize,
+    /// Listeners that were asked for and are not served yet.
+    pub(super) not_served: Vec<(&'static str, String)>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConfigError {
+    #[error("configuration file {}: {error}", path.display())]
+    Read { path: PathBuf, error: std::io::Error },
+    #[error("configuration file {}: {error}", path.display())]
+    Parse {
+        path: PathBuf,
+        error: Box<toml::de::Error>,
+    },
+}
+
+impl Flags {
+    pub(super) fn config(&self) -> Result<Config, ConfigError> {
+        let file = self
+            .config
+            .as_deref()
+            .map(read_file)
+            .transpose()?
+            .unwrap_or_default();
+        Ok(self.settings.clone().or(file).filled())
+    }
+}
+
+fn read_file(path: &Path) -> Result<Settings, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+        path: path.to_owned(),
+        error,
+    })?;
+    toml::from_str(&text).map_err(|error| ConfigError::Parse {
+        path: path.to_owned(),
+        error: Box::new(error),
+    })
+}
+
+impl Settings {
+    /// What is not said here is as `weaker` says.
+    fn or(self, weaker: Settings) -> Settings {
+        Settings {
+            data: self.data.or(weaker.data),
+            amqp: self.amqp.or(weaker.amqp),
+            kafka: self.kafka.or(weaker.kafka),
+            http: self.http.or(weaker.http),
+            metrics: self.metrics.or(weaker.metrics),
+            flush: self.flush.or(weaker.flush),
+            memory: self.memory.or(weaker.memory),
+        }
+    }
+
+    fn filled(self) -> Config {
+        let not_served = [
+            ("kafka", self.kafka),
+            ("http", self.http),
+            ("metrics", self.metrics),
+        ];
+        Config {
+            data: self.data.unwrap_or_else(|| "cauce-data".into()),
+            amqp: self.amqp.unwrap_or_else(|| "0.0.0.0:5672".into()),
+            flush: match self.flush.unwrap_or(FlushSetting::Always) {
+                FlushSetting::Always => Flush::Always,
+                FlushSetting::Os => Flush::Os,
+            },
+            memory_bytes: self.memory.map_or_else(default_memory_bytes, |Size(bytes)| bytes),
+            not_served: not_served
+                .into_iter()
+                .filter_map(|(what, address)| address.map(|address| (what, address)))
+                .collect(),
+        }
+    }
+}
+
+/// 40 % of what the machine or the container has.
+fn default_memory_bytes() -> usize {
+    const FALLBACK_BYTES: usize = 1 << 30;
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.trim()
+            .strip_suffix("kB")?
+            .trim()
+            .parse::<usize>()
+            .ok()
+            .map(|kib| kib * 1024)
+    });
+    let container = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    let bytes = [machine, container]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(FALLBACK_BYTES);
+    bytes / 10 * 4
+}
+
+impl std::str::FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Size, String> {
+        let unreadable = || "write a number of bytes, or one followed by K, M or G".to_owned();
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = match text[digits.len()..].to_ascii_uppercase().as_str() {
+            "" | "B" => 1,
+            "K" | "KB" | "KIB" => 1 << 10,
+            "M" | "MB" | "MIB" => 1 << 20,
+            "G" | "GB" | "GIB" => 1 << 30,
+            _ => return Err(unreadable()),
+        };
+        let number: usize = digits.parse().map_err(|_| unreadable())?;
+        let bytes = number
+            .checked_mul(unit)
+            .ok_or("that is more than this machine can count")?;
+        Ok(Size(bytes))
+    }
+}
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Size, String> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_as_people_write_them() {
+        for (text, bytes) in [
+            ("7", 7),
+            ("2K", 2048),
+            ("256MB", 256 << 20),
+            ("1GiB", 1 << 30),
+            ("3g", 3 << 30),
+            ("9B", 9),
+        ] {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+        for text in ["", "M", "2T", "-1", "1.5G", "99999999999G", "1MBB"] {
+            assert!(text.parse::<Size>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn flags_weigh_more_than_the_file_and_the_file_more_than_nothing() {
+        let file: Settings = toml::from_str("amqp = '127.0.0.1:1'\nflush = 'os'\nmemory = '1M'").unwrap();
+        let flags = Settings {
+            amqp: Some("127.0.0.1:2".into()),
+            ..Settings::default()
+        };
+        let config = flags.or(file).filled();
+        assert_eq!(config.amqp, "127.0.0.1:2");
+        assert_eq!(config.flush, Flush::Os);
+        assert_eq!(config.memory_bytes, 1 << 20);
+        assert_eq!(config.data, PathBuf::from("cauce-data"));
+    }
+
+    #[test]
+    fn a_name_that_nobody_knows_is_refused_by_name() {
+        let error = toml::from_str::<Settings>("ampq = '127.0.0.1:1'").unwrap_err();
+        assert!(error.to_string().contains("ampq"), "{error}");
+    }
+}
