@@ -1,6 +1,7 @@
 //! `cauce`: the broker and its tools in one binary.
 
 mod amqp;
+mod bench;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -20,10 +21,14 @@ struct Arguments {
 enum Command {
     /// Run the broker until it is told to stop.
     Serve(serve::Flags),
+    /// Put load on a broker and measure what it does.
+    #[command(subcommand)]
+    Bench(bench::Protocol),
 }
 
 fn main() -> std::process::ExitCode {
     match Arguments::parse().command {
         Command::Serve(flags) => serve::run(flags),
+        Command::Bench(protocol) => bench::run(protocol),
     }
 }

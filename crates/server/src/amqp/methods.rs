@@ -6,10 +6,11 @@ use cauce_amqp::method::*;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, RawTable};
 use cauce_broker::QueueHandle;
+use cauce_core::Value;
 use cauce_core::access::{Operation, Resource};
 use cauce_core::exchange::{Destination, ExchangeKind};
 use cauce_core::queue::Outcome;
-use cauce_core::topology::{ExchangeSpec, QueueSpec};
+use cauce_core::topology::{ExchangeSpec, QueueSpec, TopologyError};
 
 use super::channel::{Mode, OwnedPublish, Transaction};
 use super::confirms::Confirms;
@@ -150,6 +151,13 @@ impl Connection {
         }
         let arguments = declare.arguments.decode()?;
         let kind = ExchangeKind::parse(declare.kind, &arguments)?;
+        if matches!(kind, ExchangeKind::Delayed(_)) {
+            // As RabbitMQ answers without its plugin: better than to take messages and not hold them.
+            return Err(TopologyError::UnknownExchangeType {
+                kind: declare.kind.to_owned(),
+            }
+            .into());
+        }
         self.check(Operation::Configure, Resource::Exchange(name))?;
         if let Some(alternate) = arguments
             .get("alternate-exchange")
@@ -231,6 +239,13 @@ impl Connection {
             queue
         } else {
             let arguments = declare.arguments.decode()?;
+            let is_stream = arguments.get("x-queue-type").and_then(Value::as_str) == Some("stream");
+            if is_stream && self.vhost.topology().queue(declare.queue).is_none() {
+                return Err(Fault::connection(
+                    ReplyCode::NotImplemented,
+                    "x-queue-type=stream",
+                ));
+            }
             // The node chooses names that everybody may use.
             if !declare.queue.is_empty() {
                 self.check(Operation::Configure, Resource::Queue(declare.queue))?;

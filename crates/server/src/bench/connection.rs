@@ -3,9 +3,7 @@
 use std::io;
 
 use cauce_amqp::frame::{self, FrameKind};
-use cauce_amqp::method::{
-    ChannelOpen, ConnectionClose, ConnectionOpen, ConnectionStartOk, ConnectionTuneOk,
-};
+use cauce_amqp::method::{ChannelOpen, ConnectionClose, ConnectionOpen, ConnectionStartOk, ConnectionTuneOk};
 use cauce_amqp::{DecodeError, FrameError, Method, PROTOCOL_HEADER, RawTable, encode_table};
 use cauce_core::{Table, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,7 +20,11 @@ const READ_BYTES: usize = 256 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("cannot connect to {host}:{port}: {error}")]
-    Connect { host: String, port: u16, error: io::Error },
+    Connect {
+        host: String,
+        port: u16,
+        error: io::Error,
+    },
     #[error("the broker refused the login of user {user:?}: {text}")]
     Refused { user: String, text: String },
     #[error("the broker closed the connection: {code} {text}")]
@@ -38,7 +40,10 @@ pub(super) enum Error {
     #[error("the broker sent a method we cannot read: {0}")]
     Decode(#[from] DecodeError),
     #[error("the broker answered {found} where {expected} was due")]
-    Unexpected { expected: &'static str, found: &'static str },
+    Unexpected {
+        expected: &'static str,
+        found: &'static str,
+    },
     #[error("the broker did not answer {what} in {seconds} s")]
     Silent { what: &'static str, seconds: u64 },
 }

@@ -73,7 +73,10 @@ mod tests {
             (found.p999, 300.0),
             (found.max, 300.0),
         ] {
-            assert!((value / expected - 1.0).abs() < 0.001, "{value} instead of {expected}");
+            assert!(
+                (value / expected - 1.0).abs() < 0.001,
+                "{value} instead of {expected}"
+            );
         }
     }
 

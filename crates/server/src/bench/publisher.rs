@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cauce_amqp::frame::FrameKind;
 use cauce_amqp::method::ConfirmSelect;
-use cauce_amqp::{FRAME_OVERHEAD, Method, Properties, RawTable, write_publish};
+use cauce_amqp::{FRAME_OVERHEAD, Method, PropertiesBuf, write_publish};
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::{sleep, timeout};
@@ -62,10 +62,15 @@ impl Publisher {
 
     /// Publishes until the run says stop and the broker has answered for everything.
     pub(super) async fn publish(self, run: Arc<Run>) -> Result<Latencies, Error> {
-        let Connection { reader, mut writer, .. } = self.connection;
+        let Connection {
+            reader, mut writer, ..
+        } = self.connection;
         let answers = tokio::spawn(read_answers(reader, self.window.clone(), run.clone()));
         let abort = answers.abort_handle();
-        let written = write(&mut writer, self.batch, self.pace, self.window, &run, || answers.is_finished()).await;
+        let written = write(&mut writer, self.batch, self.pace, self.window, &run, || {
+            answers.is_finished()
+        })
+        .await;
         match written {
             Ok(()) => {
                 writer.write_all(&close_frame()).await?;
@@ -222,7 +227,14 @@ impl Batch {
         }
         let message_bytes = cycle.len() / queues.len();
         let mut header = Vec::new();
-        write_message(&mut header, frame_max, topology, queues[0], messages.persistent, &[]);
+        write_message(
+            &mut header,
+            frame_max,
+            topology,
+            queues[0],
+            messages.persistent,
+            &[],
+        );
         let count_max = (BATCH_BYTES / message_bytes).max(1);
         let cycles = (count_max + queues.len() - 1).div_ceil(queues.len());
         Batch {
@@ -257,17 +269,24 @@ fn write_message(
     persistent: bool,
     body: &[u8],
 ) {
-    let matched = headers(queue);
     let is_matched = matches!(topology.exchange, Some((_, ExchangeType::Headers)));
-    let mut properties = Vec::new();
-    Properties {
+    let properties = PropertiesBuf {
         delivery_mode: persistent.then_some(2),
-        headers: is_matched.then_some(RawTable(&matched)),
-        ..Properties::default()
+        headers: is_matched.then(|| headers(queue)),
+        ..PropertiesBuf::default()
     }
-    .encode(&mut properties);
+    .to_bytes();
     let exchange = topology.exchange_name().as_bytes();
-    write_publish(out, frame_max, CHANNEL, exchange, queue.as_bytes(), false, &properties, body);
+    write_publish(
+        out,
+        frame_max,
+        CHANNEL,
+        exchange,
+        queue.as_bytes(),
+        false,
+        &properties,
+        body,
+    );
 }
 
 #[cfg(test)]
@@ -304,7 +323,12 @@ mod tests {
             match frame.kind {
                 FrameKind::Method => match Method::decode(frame.payload).expect("a method") {
                     Method::BasicPublish(publish) => {
-                        key = publish.routing_key.rsplit('.').next().unwrap_or_default().to_owned();
+                        key = publish
+                            .routing_key
+                            .rsplit('.')
+                            .next()
+                            .unwrap_or_default()
+                            .to_owned();
                     }
                     other => panic!("{}", other.name()),
                 },

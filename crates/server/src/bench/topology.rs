@@ -62,7 +62,12 @@ impl Topology {
         if workers >= self.queues.len() {
             return vec![&self.queues[index % self.queues.len()]];
         }
-        self.queues.iter().skip(index).step_by(workers).map(String::as_str).collect()
+        self.queues
+            .iter()
+            .skip(index)
+            .step_by(workers)
+            .map(String::as_str)
+            .collect()
     }
 
     pub(super) async fn declare(&self, connection: &mut Connection) -> Result<(), Error> {
@@ -92,10 +97,10 @@ impl Topology {
             return Ok(());
         };
         let pattern = queue.rsplit_once('.').map(|(_, last)| format!("*.{last}"));
-        let arguments = match kind {
-            ExchangeType::Headers => headers(queue),
-            _ => Vec::new(),
-        };
+        let mut arguments = Vec::new();
+        if *kind == ExchangeType::Headers {
+            encode_table(&headers(queue), &mut arguments);
+        }
         let bind = QueueBind {
             queue,
             exchange,
@@ -129,11 +134,8 @@ impl Topology {
 }
 
 /// What a headers exchange matches: in the binding's arguments, and in the message's headers.
-pub(super) fn headers(queue: &str) -> Vec<u8> {
-    let table: Table = [("queue", Value::text(queue))].into_iter().collect();
-    let mut bytes = Vec::new();
-    encode_table(&table, &mut bytes);
-    bytes
+pub(super) fn headers(queue: &str) -> Table {
+    [("queue", Value::text(queue))].into_iter().collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Which publishes the broker has not confirmed, shared by the one that writes and the one that reads.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
@@ -47,6 +48,7 @@ impl Window {
         Settling {
             window: self,
             settled: self.settled(),
+            early: BTreeSet::new(),
         }
     }
 
@@ -60,6 +62,8 @@ impl Window {
 pub(super) struct Settling<'a> {
     window: &'a Window,
     settled: u64,
+    /// Settled above a tag that is not.
+    early: BTreeSet<u64>,
 }
 
 impl Settling<'_> {
@@ -79,10 +83,12 @@ impl Settling<'_> {
         }
         if multiple {
             self.settled = tag;
-        } else if tag == self.settled + 1 {
-            self.settled = tag;
         } else {
-            self.early.push(tag);
+            self.early.insert(tag);
+        }
+        while self.early.first().is_some_and(|&tag| tag <= self.settled + 1) {
+            let tag = self.early.pop_first().expect("there is a first");
+            self.settled = self.settled.max(tag);
         }
     }
 
@@ -90,5 +96,39 @@ impl Settling<'_> {
     pub(super) fn announce(&self) {
         self.window.settled.store(self.settled, Ordering::Release);
         self.window.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_and_multiple_confirms_come_in_any_order() {
+        check(&[(1, false), (2, false)], 2, &[1, 2]);
+        check(&[(4, true)], 4, &[1, 2, 3, 4]);
+        check(&[(2, false), (3, false), (1, false)], 3, &[2, 3, 1]);
+        check(&[(3, false), (2, true)], 3, &[3, 1, 2]);
+        check(&[(2, false), (4, true), (4, true)], 4, &[2, 1, 3, 4]);
+        check(&[(9, true), (0, false)], 0, &[]);
+    }
+
+    /// Four messages are sent, each at the time of its tag.
+    fn check(confirms: &[(u64, bool)], settled: u64, expected: &[u64]) {
+        let window = Window::new(4);
+        (0..4).for_each(|sent| window.sent(sent, 1, sent + 1));
+        assert_eq!(window.free(4), 0);
+        let mut times = Vec::new();
+        let mut settling = window.settling();
+        for &(tag, multiple) in confirms {
+            settling.settle(tag, multiple, |time| times.push(time));
+        }
+        settling.announce();
+        assert_eq!(
+            (window.settled(), window.free(4)),
+            (settled, settled),
+            "{confirms:?}"
+        );
+        assert_eq!(times, expected, "{confirms:?}");
     }
 }

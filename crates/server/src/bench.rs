@@ -1,0 +1,29 @@
+//! `cauce bench`: load on a broker, ours or another, and what came of it.
+
+mod amqp;
+mod connection;
+mod consumer;
+mod latency;
+mod pace;
+mod publisher;
+mod report;
+mod run;
+mod topology;
+mod uri;
+mod window;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Protocol {
+    /// Publish to and consume from any AMQP 0-9-1 broker; declares queues of its own and deletes them.
+    Amqp(amqp::Flags),
+}
+
+pub(crate) fn run(protocol: Protocol) -> ExitCode {
+    match protocol {
+        Protocol::Amqp(flags) => amqp::run(flags),
+    }
+}
