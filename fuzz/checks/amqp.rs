@@ -52,10 +52,7 @@ pub(crate) fn table(bytes: &[u8]) {
     let Ok(table) = decoded else { return };
     let (mut once, mut twice) = (Vec::new(), Vec::new());
     encode_table(&table, &mut once);
-    encode_table(
-        &RawTable(&once).decode().expect("our own table reads"),
-        &mut twice,
-    );
+    encode_table(&RawTable(&once).decode().expect("our own table reads"), &mut twice);
     assert_eq!(once, twice);
 }
 

@@ -151,3 +151,25 @@ def publish_raw(wire, queue_name, body, **properties):
     wire.send(commands.Basic.Publish(exchange="", routing_key=queue_name), 1)
     wire.send_bytes(frame.marshal(content(len(body), **properties), 1))
     wire.send_bytes(frame.marshal(content_body.ContentBody(body), 1))
+
+
+def test_publishes_to_a_queue_that_is_being_deleted_are_answered(connect, name):
+    publisher, owner = connect().channel(), connect().channel()
+    publisher.confirm_delivery()
+    for _ in range(30):
+        queue(owner, name())
+        for _ in range(5):
+            publish(publisher, "", name(), "late", delivery_mode=2)
+        owner.queue_delete(name())
+        publish(publisher, "", name(), "too late", delivery_mode=2)
+
+
+def test_a_transaction_that_cannot_be_committed_whole_is_not_committed_at_all(connection, name):
+    worker, reader = connection.channel(), connection.channel()
+    queue(worker, name())
+    worker.tx_select()
+    publish(worker, "", name(), "first")
+    publish(worker, name("nowhere"), "key", "second")
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker):
+        worker.tx_commit()
+    assert waiting(reader, name()) == 0

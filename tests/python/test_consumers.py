@@ -5,7 +5,19 @@ import re
 from pamqp import commands
 from pika import spec
 
-from clients import Subscriber, channel_closed, connection_closed, drained, flush, publish, queue, send, take, waiting
+from clients import (
+    Subscriber,
+    channel_closed,
+    connection_closed,
+    drained,
+    eventually,
+    flush,
+    publish,
+    queue,
+    send,
+    take,
+    waiting,
+)
 from wire import Wire
 
 
@@ -212,3 +224,14 @@ def test_get_and_consume_share_a_queue(channel, name):
     publish(channel, "", name(), "b")
     reader.wait_for(1)
     assert waiting(channel, name()) == 0
+
+
+def test_cancelling_a_consumer_without_acks_loses_nothing(channel, name):
+    queue(channel, name())
+    for number in range(3000):
+        publish(channel, "", name(), str(number))
+    eventually(lambda: waiting(channel, name()) == 3000)
+    seen = []
+    tag = channel.basic_consume(name(), lambda *delivery: seen.append(delivery[3]), auto_ack=True)
+    seen += [body for *_, body in channel.basic_cancel(tag) or []]
+    assert len(seen) + waiting(channel, name()) == 3000

@@ -14,10 +14,7 @@ const METHOD_BYTES_GUESS: usize = 32;
 const HEADER_BYTES: usize = 12;
 
 /// Appends a `basic.deliver` with its message. `properties` are flags and values as they came.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one per field of the wire, and no struct to fill per message"
-)]
+#[expect(clippy::too_many_arguments, reason = "one per field of the wire, and no struct to fill per message")]
 #[inline]
 pub fn write_deliver(
     out: &mut Vec<u8>,
@@ -32,12 +29,7 @@ pub fn write_deliver(
     body: &[u8],
 ) {
     let names = consumer_tag.len() + exchange.len() + routing_key.len();
-    let content = ContentWriter {
-        frame_max,
-        channel,
-        properties,
-        body,
-    };
+    let content = ContentWriter { frame_max, channel, properties, body };
     content.write(out, BasicDeliver::ID, names, |out| {
         wire::put_short_string(out, consumer_tag);
         out.extend_from_slice(&delivery_tag.to_be_bytes());
@@ -48,10 +40,7 @@ pub fn write_deliver(
 }
 
 /// Appends a `basic.publish` with its message.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one per field of the wire, and no struct to fill per message"
-)]
+#[expect(clippy::too_many_arguments, reason = "one per field of the wire, and no struct to fill per message")]
 #[inline]
 pub fn write_publish(
     out: &mut Vec<u8>,
@@ -63,12 +52,7 @@ pub fn write_publish(
     properties: &[u8],
     body: &[u8],
 ) {
-    let content = ContentWriter {
-        frame_max,
-        channel,
-        properties,
-        body,
-    };
+    let content = ContentWriter { frame_max, channel, properties, body };
     content.write(out, BasicPublish::ID, exchange.len() + routing_key.len(), |out| {
         out.extend_from_slice(&[0, 0]);
         wire::put_short_bytes(out, exchange);
@@ -78,10 +62,7 @@ pub fn write_publish(
 }
 
 /// Appends a `basic.return` with the message nobody could take.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one per field of the wire, and no struct to fill per message"
-)]
+#[expect(clippy::too_many_arguments, reason = "one per field of the wire, and no struct to fill per message")]
 pub fn write_return(
     out: &mut Vec<u8>,
     frame_max: u32,
@@ -94,12 +75,7 @@ pub fn write_return(
     body: &[u8],
 ) {
     let names = reply_text.len() + exchange.len() + routing_key.len();
-    let content = ContentWriter {
-        frame_max,
-        channel,
-        properties,
-        body,
-    };
+    let content = ContentWriter { frame_max, channel, properties, body };
     content.write(out, BasicReturn::ID, names, |out| {
         out.extend_from_slice(&reply_code.to_be_bytes());
         wire::put_short_string(out, reply_text);
@@ -109,10 +85,7 @@ pub fn write_return(
 }
 
 /// Appends a `basic.get-ok` with its message.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one per field of the wire, and no struct to fill per message"
-)]
+#[expect(clippy::too_many_arguments, reason = "one per field of the wire, and no struct to fill per message")]
 pub fn write_get_ok(
     out: &mut Vec<u8>,
     frame_max: u32,
@@ -125,12 +98,7 @@ pub fn write_get_ok(
     properties: &[u8],
     body: &[u8],
 ) {
-    let content = ContentWriter {
-        frame_max,
-        channel,
-        properties,
-        body,
-    };
+    let content = ContentWriter { frame_max, channel, properties, body };
     content.write(out, BasicGetOk::ID, exchange.len() + routing_key.len(), |out| {
         out.extend_from_slice(&delivery_tag.to_be_bytes());
         out.push(redelivered.into());
@@ -165,12 +133,7 @@ impl ContentWriter<'_> {
         });
         frame::write_with(out, FrameKind::Header, self.channel, |out| {
             let body_size = self.body.len() as u64;
-            ContentHeader {
-                class_id: BASIC_CLASS,
-                body_size,
-                properties: self.properties,
-            }
-            .encode(out);
+            ContentHeader { class_id: BASIC_CLASS, body_size, properties: self.properties }.encode(out);
         });
         for piece in self.body.chunks(self.piece_bytes_max()) {
             frame::write(out, FrameKind::Body, self.channel, piece);
@@ -185,11 +148,7 @@ impl ContentWriter<'_> {
 
     /// A peer without a limit still gets frames whose size fits its field.
     fn piece_bytes_max(&self) -> usize {
-        let frame_max = if self.frame_max == 0 {
-            u32::MAX
-        } else {
-            self.frame_max.max(FRAME_MIN_SIZE)
-        };
+        let frame_max = if self.frame_max == 0 { u32::MAX } else { self.frame_max.max(FRAME_MIN_SIZE) };
         frame_max as usize - FRAME_OVERHEAD
     }
 }

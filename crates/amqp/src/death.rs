@@ -71,9 +71,7 @@ pub fn dead_letter(properties: &[u8], death: &Death<'_>) -> Result<Vec<u8>, Deco
     let mut encoded = Vec::with_capacity(raw_headers.0.len() + 256);
     encode_table(&headers, &mut encoded);
     let mut out = Vec::with_capacity(properties.len() + 256);
-    view.with_headers(RawTable(&encoded))
-        .without_expiration()
-        .encode(&mut out);
+    view.with_headers(RawTable(&encoded)).without_expiration().encode(&mut out);
     Ok(out)
 }
 
@@ -114,10 +112,7 @@ fn is_text(value: Option<RawValue<'_>>, text: &str) -> bool {
 fn note(headers: &mut Table, which: &str, death: &Death<'_>) {
     headers.set(&format!("x-{which}-death-exchange"), Value::text(death.exchange));
     headers.set(&format!("x-{which}-death-queue"), Value::text(death.queue));
-    headers.set(
-        &format!("x-{which}-death-reason"),
-        Value::text(death.reason.name()),
-    );
+    headers.set(&format!("x-{which}-death-reason"), Value::text(death.reason.name()));
 }
 
 /// Brings the record of this queue and reason to the front, one higher, or puts a new one there.
@@ -155,10 +150,7 @@ fn first_record(death: &Death<'_>, routing_keys: &[String], expiration: Option<&
     record.set("queue", Value::text(death.queue));
     record.set("time", Value::Timestamp(death.time_s));
     record.set("exchange", Value::text(death.exchange));
-    record.set(
-        "routing-keys",
-        Value::List(routing_keys.iter().map(Value::text).collect()),
-    );
+    record.set("routing-keys", Value::List(routing_keys.iter().map(Value::text).collect()));
     record
 }
 

@@ -37,10 +37,9 @@ impl DecodeError {
             | DecodeError::UnknownFieldType { .. }
             | DecodeError::TooDeep { .. }
             | DecodeError::Login { .. } => ReplyCode::SyntaxError,
-            DecodeError::UnknownMethod {
-                class: 10 | 20 | 30 | 40 | 50 | 60 | 85 | 90,
-                ..
-            } => ReplyCode::CommandInvalid,
+            DecodeError::UnknownMethod { class: 10 | 20 | 30 | 40 | 50 | 60 | 85 | 90, .. } => {
+                ReplyCode::CommandInvalid
+            }
             DecodeError::UnknownMethod { .. } => ReplyCode::NotImplemented,
             DecodeError::HeaderIsNotAList { .. } => ReplyCode::PreconditionFailed,
         }

@@ -100,10 +100,7 @@ pub fn parse(buf: &[u8], frame_max: u32) -> Result<Option<(Frame<'_>, usize)>, F
     let size = u32::from_be_bytes(size);
     let whole = u64::from(size) + FRAME_OVERHEAD as u64;
     if frame_max != 0 && whole > u64::from(frame_max) {
-        return Err(FrameError::TooLarge {
-            size: whole,
-            frame_max,
-        });
+        return Err(FrameError::TooLarge { size: whole, frame_max });
     }
     let Some((payload, end)) = rest.split_at_checked(size as usize) else {
         return Ok(None);
@@ -112,14 +109,7 @@ pub fn parse(buf: &[u8], frame_max: u32) -> Result<Option<(Frame<'_>, usize)>, F
         None => Ok(None),
         Some(&FRAME_END) => {
             let channel = u16::from_be_bytes([channel_high, channel_low]);
-            Ok(Some((
-                Frame {
-                    kind,
-                    channel,
-                    payload,
-                },
-                size as usize + FRAME_OVERHEAD,
-            )))
+            Ok(Some((Frame { kind, channel, payload }, size as usize + FRAME_OVERHEAD)))
         }
         Some(&octet) => Err(FrameError::BadEnd { octet }),
     }
@@ -162,23 +152,9 @@ mod tests {
     fn a_frame_is_read_and_the_rest_is_left() {
         let buf = [ACK, &HEARTBEAT_FRAME].concat();
         let (frame, consumed) = parse(&buf, 4096).unwrap().unwrap();
-        assert_eq!(
-            frame,
-            Frame {
-                kind: FrameKind::Method,
-                channel: 7,
-                payload: b"abc"
-            }
-        );
+        assert_eq!(frame, Frame { kind: FrameKind::Method, channel: 7, payload: b"abc" });
         let (frame, rest) = parse(&buf[consumed..], 4096).unwrap().unwrap();
-        assert_eq!(
-            frame,
-            Frame {
-                kind: FrameKind::Heartbeat,
-                channel: 0,
-                payload: b""
-            }
-        );
+        assert_eq!(frame, Frame { kind: FrameKind::Heartbeat, channel: 0, payload: b"" });
         assert_eq!(consumed + rest, buf.len());
     }
 
@@ -194,32 +170,18 @@ mod tests {
         check(b"A", Err(FrameError::UnknownKind { octet: b'A' }));
         check(
             b"\x01\x00\x00\xFF\xFF\xFF\xFF",
-            Err(FrameError::TooLarge {
-                size: 0x1_0000_0007,
-                frame_max: 4096,
-            }),
+            Err(FrameError::TooLarge { size: 0x1_0000_0007, frame_max: 4096 }),
         );
-        check(
-            b"\x01\x00\x00\x00\x00\x0F\xF9",
-            Err(FrameError::TooLarge {
-                size: 4097,
-                frame_max: 4096,
-            }),
-        );
+        check(b"\x01\x00\x00\x00\x00\x0F\xF9", Err(FrameError::TooLarge { size: 4097, frame_max: 4096 }));
         check(b"\x01\x00\x00\x00\x00\x0F\xF8", Ok(None));
-        check(
-            b"\x01\x00\x00\x00\x00\x00\x00\x00",
-            Err(FrameError::BadEnd { octet: 0 }),
-        );
+        check(b"\x01\x00\x00\x00\x00\x00\x00\x00", Err(FrameError::BadEnd { octet: 0 }));
     }
 
     #[test]
     fn what_is_written_reads_back() {
         let mut out = Vec::new();
         write(&mut out, FrameKind::Body, 0x0102, b"hello");
-        write_with(&mut out, FrameKind::Body, 0x0102, |out| {
-            out.extend_from_slice(b"hello")
-        });
+        write_with(&mut out, FrameKind::Body, 0x0102, |out| out.extend_from_slice(b"hello"));
         let (first, second) = out.split_at(out.len() / 2);
         assert_eq!(first, second);
         assert_eq!(parse(first, 0).unwrap().unwrap().0.payload, b"hello");

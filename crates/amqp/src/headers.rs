@@ -58,11 +58,7 @@ fn routing_keys(headers: RawTable<'_>, name: &'static str) -> Result<Vec<String>
     let mut keys = Vec::new();
     for item in items {
         let Some(text) = item?.as_text() else { continue };
-        keys.push(
-            std::str::from_utf8(text)
-                .map_err(|_| DecodeError::NotUtf8)?
-                .to_owned(),
-        );
+        keys.push(std::str::from_utf8(text).map_err(|_| DecodeError::NotUtf8)?.to_owned());
     }
     Ok(keys)
 }

@@ -54,10 +54,7 @@ impl<'a> PropertiesSummary<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<PropertiesSummary<'a>, DecodeError> {
         // Most messages carry a delivery mode and at most a content type, or nothing at all.
         if let [0x10, 0x00, delivery_mode] = *bytes {
-            return Ok(PropertiesSummary {
-                delivery_mode: Some(delivery_mode),
-                ..Default::default()
-            });
+            return Ok(PropertiesSummary { delivery_mode: Some(delivery_mode), ..Default::default() });
         }
         let properties = Properties::parse(bytes)?;
         Ok(PropertiesSummary {
@@ -138,12 +135,8 @@ impl<'a> Properties<'a> {
         let mut values = ValueWriter::new(out);
         values.short_bytes(flag::CONTENT_TYPE, self.content_type);
         values.short_bytes(flag::CONTENT_ENCODING, self.content_encoding);
-        values.put(flag::HEADERS, self.headers, |out, headers| {
-            wire::put_long_bytes(out, headers.0)
-        });
-        values.put(flag::DELIVERY_MODE, self.delivery_mode, |out, mode| {
-            out.push(mode)
-        });
+        values.put(flag::HEADERS, self.headers, |out, headers| wire::put_long_bytes(out, headers.0));
+        values.put(flag::DELIVERY_MODE, self.delivery_mode, |out, mode| out.push(mode));
         values.put(flag::PRIORITY, self.priority, |out, priority| out.push(priority));
         values.short_bytes(flag::CORRELATION_ID, self.correlation_id);
         values.short_bytes(flag::REPLY_TO, self.reply_to);
@@ -160,18 +153,12 @@ impl<'a> Properties<'a> {
 
     #[must_use]
     pub fn with_headers(self, headers: RawTable<'a>) -> Properties<'a> {
-        Properties {
-            headers: Some(headers),
-            ..self
-        }
+        Properties { headers: Some(headers), ..self }
     }
 
     #[must_use]
     pub fn without_expiration(self) -> Properties<'a> {
-        Properties {
-            expiration: None,
-            ..self
-        }
+        Properties { expiration: None, ..self }
     }
 }
 
@@ -341,11 +328,7 @@ impl<'a> ContentHeader<'a> {
         if weight != 0 {
             return Err(DecodeError::Weight { weight });
         }
-        Ok(ContentHeader {
-            class_id,
-            body_size: bytes.u64()?,
-            properties: bytes.rest(),
-        })
+        Ok(ContentHeader { class_id, body_size: bytes.u64()?, properties: bytes.rest() })
     }
 
     #[inline]

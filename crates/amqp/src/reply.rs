@@ -112,9 +112,6 @@ mod tests {
         let text = ReplyCode::NotFound.text(&"ñ".repeat(400));
         assert!(text.len() <= 255);
         assert!(text.starts_with("NOT_FOUND - ñ") && text.ends_with("ñ..."));
-        assert_eq!(
-            ReplyCode::NotFound.text("no queue 'q'"),
-            "NOT_FOUND - no queue 'q'"
-        );
+        assert_eq!(ReplyCode::NotFound.text("no queue 'q'"), "NOT_FOUND - no queue 'q'");
     }
 }

@@ -12,9 +12,7 @@ pub struct Credentials<'a> {
 
 impl std::fmt::Debug for Credentials<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials")
-            .field("user", &self.user)
-            .finish_non_exhaustive()
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
     }
 }
 
@@ -25,14 +23,10 @@ pub fn parse_plain(response: &[u8]) -> Result<Credentials<'_>, DecodeError> {
     let (Some(identity), Some(user), Some(password), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        return Err(DecodeError::Login {
-            wanted: "identity, user and password",
-        });
+        return Err(DecodeError::Login { wanted: "identity, user and password" });
     };
     if !identity.is_empty() && identity != user {
-        return Err(DecodeError::Login {
-            wanted: "the identity of the user",
-        });
+        return Err(DecodeError::Login { wanted: "the identity of the user" });
     }
     credentials(user, password)
 }
@@ -45,9 +39,7 @@ pub fn parse_amqplain(response: &[u8]) -> Result<Credentials<'_>, DecodeError> {
 
 fn text<'a>(table: RawTable<'a>, name: &'static str) -> Result<&'a [u8], DecodeError> {
     let value = table.find(name)?;
-    value
-        .and_then(|value| value.as_text())
-        .ok_or(DecodeError::Login { wanted: name })
+    value.and_then(|value| value.as_text()).ok_or(DecodeError::Login { wanted: name })
 }
 
 fn credentials<'a>(user: &'a [u8], password: &'a [u8]) -> Result<Credentials<'a>, DecodeError> {
@@ -59,26 +51,14 @@ fn credentials<'a>(user: &'a [u8], password: &'a [u8]) -> Result<Credentials<'a>
 mod tests {
     use super::*;
 
-    const GUEST: Credentials<'static> = Credentials {
-        user: "guest",
-        password: b"secret",
-    };
+    const GUEST: Credentials<'static> = Credentials { user: "guest", password: b"secret" };
 
     #[test]
     fn plain_is_three_parts() {
         assert_eq!(parse_plain(b"\0guest\0secret"), Ok(GUEST));
         assert_eq!(parse_plain(b"guest\0guest\0secret"), Ok(GUEST));
-        for bad in [
-            &b""[..],
-            b"guest",
-            b"\0guest",
-            b"\0guest\0secret\0",
-            b"root\0guest\0secret",
-        ] {
-            assert!(
-                matches!(parse_plain(bad), Err(DecodeError::Login { .. })),
-                "{bad:?}"
-            );
+        for bad in [&b""[..], b"guest", b"\0guest", b"\0guest\0secret\0", b"root\0guest\0secret"] {
+            assert!(matches!(parse_plain(bad), Err(DecodeError::Login { .. })), "{bad:?}");
         }
         assert_eq!(parse_plain(b"\0\xFF\0secret"), Err(DecodeError::NotUtf8));
     }
@@ -87,14 +67,8 @@ mod tests {
     fn amqplain_is_a_table() {
         let response = b"\x05LOGINS\0\0\0\x05guest\x08PASSWORDS\0\0\0\x06secret";
         assert_eq!(parse_amqplain(response), Ok(GUEST));
-        assert_eq!(
-            parse_amqplain(&response[..16]),
-            Err(DecodeError::Login { wanted: "PASSWORD" })
-        );
-        assert_eq!(
-            parse_amqplain(b"\x05LOGINt\x01"),
-            Err(DecodeError::Login { wanted: "LOGIN" })
-        );
+        assert_eq!(parse_amqplain(&response[..16]), Err(DecodeError::Login { wanted: "PASSWORD" }));
+        assert_eq!(parse_amqplain(b"\x05LOGINt\x01"), Err(DecodeError::Login { wanted: "LOGIN" }));
         assert!(parse_amqplain(&response[..20]).is_err());
     }
 

@@ -34,15 +34,9 @@ mod tests {
     #[test]
     fn every_capability_is_there_and_true() {
         let properties = server_properties("1.2.3");
-        let Some(Value::Table(capabilities)) = properties.get("capabilities") else {
-            panic!("no table")
-        };
+        let Some(Value::Table(capabilities)) = properties.get("capabilities") else { panic!("no table") };
         assert_eq!(capabilities.len(), 9);
-        assert!(
-            capabilities
-                .iter()
-                .all(|(_, value)| value.as_bool() == Some(true))
-        );
+        assert!(capabilities.iter().all(|(_, value)| value.as_bool() == Some(true)));
         assert_eq!(properties.get("version").unwrap().as_str(), Some("1.2.3"));
     }
 }

@@ -26,9 +26,7 @@ impl<'a> RawTable<'a> {
 
     /// The entries in their order; ends after the first error.
     pub fn entries(&self) -> Entries<'a> {
-        Entries {
-            bytes: Reader::new(self.0),
-        }
+        Entries { bytes: Reader::new(self.0) }
     }
 
     /// The whole table.
@@ -78,9 +76,7 @@ impl<'a> RawValue<'a> {
 
     /// The items, if it is a list.
     pub fn as_list(&self) -> Option<Items<'a>> {
-        (self.letter == b'A').then_some(Items {
-            bytes: Reader::new(self.bytes),
-        })
+        (self.letter == b'A').then_some(Items { bytes: Reader::new(self.bytes) })
     }
 
     pub fn as_table(&self) -> Option<RawTable<'a>> {
@@ -105,9 +101,7 @@ impl<'a> RawValue<'a> {
     fn validate(&self, depth_left: usize) -> Result<(), DecodeError> {
         if let Some(table) = self.as_table() {
             let depth_left = deeper(depth_left)?;
-            return table
-                .entries()
-                .try_for_each(|entry| entry?.1.validate(depth_left));
+            return table.entries().try_for_each(|entry| entry?.1.validate(depth_left));
         }
         if let Some(mut items) = self.as_list() {
             let depth_left = deeper(depth_left)?;
@@ -202,19 +196,14 @@ fn decode_value(value: RawValue<'_>, depth_left: usize) -> Result<Value, DecodeE
         b'l' | b'L' => Value::I64(bytes.u64()? as i64),
         b'f' => Value::F32(f32::from_bits(bytes.u32()?)),
         b'd' => Value::F64(f64::from_bits(bytes.u64()?)),
-        b'D' => Value::Decimal {
-            scale: bytes.u8()?,
-            value: bytes.u32()?,
-        },
+        b'D' => Value::Decimal { scale: bytes.u8()?, value: bytes.u32()? },
         b'T' => Value::Timestamp(bytes.u64()?),
         letter => return Err(DecodeError::UnknownFieldType { letter }),
     })
 }
 
 fn deeper(depth_left: usize) -> Result<usize, DecodeError> {
-    depth_left
-        .checked_sub(1)
-        .ok_or(DecodeError::TooDeep { depth_max: DEPTH_MAX })
+    depth_left.checked_sub(1).ok_or(DecodeError::TooDeep { depth_max: DEPTH_MAX })
 }
 
 /// Appends the entries without the length of the whole, so that [`RawTable`] can wrap them.

@@ -90,20 +90,14 @@ impl<'a> Reader<'a> {
 
     #[cold]
     fn truncated(&self, needed: usize) -> DecodeError {
-        DecodeError::Truncated {
-            needed,
-            left: self.rest.len(),
-        }
+        DecodeError::Truncated { needed, left: self.rest.len() }
     }
 }
 
 /// Writes a short string. Names of peers always fit; longer text of our own is cut.
 #[inline]
 pub(crate) fn put_short_string(out: &mut Vec<u8>, text: &str) {
-    put_short_bytes(
-        out,
-        &text.as_bytes()[..text.floor_char_boundary(SHORT_STRING_BYTES_MAX)],
-    );
+    put_short_bytes(out, &text.as_bytes()[..text.floor_char_boundary(SHORT_STRING_BYTES_MAX)]);
 }
 
 #[inline]

@@ -27,9 +27,7 @@ fn properties() {
 
 /// Every kept file, and every beginning of it.
 fn replay(target: &str, check: fn(&[u8])) {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../fuzz/corpus")
-        .join(target);
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
     let mut files = 0;
     for entry in std::fs::read_dir(&directory).expect("the corpus is part of the repository") {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();

@@ -15,16 +15,7 @@ const ROUNDS: u32 = 2_000_000;
 #[ignore = "prints numbers and checks nothing"]
 fn nanoseconds_per_message() {
     let mut published = Vec::new();
-    write_publish(
-        &mut published,
-        FRAME_MAX,
-        1,
-        b"",
-        b"orders",
-        false,
-        &[0x10, 0, 2],
-        &[7; 16],
-    );
+    write_publish(&mut published, FRAME_MAX, 1, b"", b"orders", false, &[0x10, 0, 2], &[7; 16]);
     let (first, _) = frame::parse(&published, FRAME_MAX).unwrap().unwrap();
     let payload = first.payload;
     measure("decode_publish", || {
@@ -37,9 +28,7 @@ fn nanoseconds_per_message() {
         black_box(PropertiesSummary::parse(black_box(b"\x90\x00\x0atext/plain\x02"))).unwrap();
     });
     let mut assembler = ContentAssembler::new(1 << 27);
-    measure("three frames to a message", || {
-        read_message(&mut assembler, black_box(&published))
-    });
+    measure("three frames to a message", || read_message(&mut assembler, black_box(&published)));
     for size in [16, 1024] {
         let body = vec![7; size];
         let mut out = Vec::new();
@@ -47,18 +36,7 @@ fn nanoseconds_per_message() {
             if out.len() > 1 << 16 {
                 out.clear();
             }
-            write_deliver(
-                &mut out,
-                FRAME_MAX,
-                1,
-                "ctag1",
-                9,
-                false,
-                b"",
-                b"orders",
-                &[0x10, 0, 2],
-                &body,
-            );
+            write_deliver(&mut out, FRAME_MAX, 1, "ctag1", 9, false, b"", b"orders", &[0x10, 0, 2], &body);
         });
     }
 }
@@ -67,9 +45,7 @@ fn read_message(assembler: &mut ContentAssembler, mut rest: &[u8]) {
     while let Some((frame, consumed)) = frame::parse(rest, FRAME_MAX).unwrap() {
         rest = &rest[consumed..];
         match frame.kind {
-            FrameKind::Method => assembler
-                .publish(&decode_publish(frame.payload).unwrap().unwrap())
-                .unwrap(),
+            FrameKind::Method => assembler.publish(&decode_publish(frame.payload).unwrap().unwrap()).unwrap(),
             FrameKind::Header => assert!(assembler.header(frame.payload).unwrap().is_none()),
             FrameKind::Body => assert!(black_box(assembler.body(frame.payload).unwrap()).is_some()),
             FrameKind::Heartbeat => unreachable!("none was written"),
@@ -82,8 +58,5 @@ fn measure(what: &str, mut work: impl FnMut()) {
     for _ in 0..ROUNDS {
         work();
     }
-    println!(
-        "{what}: {:.1} ns",
-        start.elapsed().as_nanos() as f64 / f64::from(ROUNDS)
-    );
+    println!("{what}: {:.1} ns", start.elapsed().as_nanos() as f64 / f64::from(ROUNDS));
 }

@@ -24,11 +24,7 @@ pub struct Receipt {
 
 impl Receipt {
     pub(crate) fn new(source: Arc<QueueHandle>, offset: u64) -> Receipt {
-        Receipt {
-            source,
-            offset,
-            missing: AtomicUsize::new(0),
-        }
+        Receipt { source, offset, missing: AtomicUsize::new(0) }
     }
 
     pub(crate) fn one_done(&self) {
@@ -59,11 +55,7 @@ pub(crate) fn publish(
         routing_key: letter.routing_key.as_bytes(),
         envelope: &letter.envelope,
         body: message.body,
-        traits: Traits {
-            ttl_ms: None,
-            arrived_ms: now_ms(),
-            ..message.traits
-        },
+        traits: Traits { ttl_ms: None, arrived_ms: now_ms(), ..message.traits },
     });
     let block = block.finish(vhost.memory().gauge());
     let receipt = receipt.map(|mut receipt| {
@@ -109,19 +101,13 @@ fn prepare(
     };
     let envelope = death::dead_letter(message.envelope, &history).ok()?;
     // Copies keep going to the same places, unless the queue names one place for its dead letters.
-    let envelope = if own_key.is_some() {
-        without_header(&envelope, "CC")
-    } else {
-        envelope
-    };
+    let envelope = if own_key.is_some() { without_header(&envelope, "CC") } else { envelope };
     let facts = EnvelopeFacts(&envelope);
     let copies = facts.copies();
     let routing_key = own_key.unwrap_or_else(|| old_key.into_owned());
     let mut keys = vec![routing_key.as_str()];
     keys.extend(copies.iter().map(String::as_str));
-    let mut targets = vhost
-        .route(&topology, &exchange, &keys, &facts)
-        .unwrap_or_default();
+    let mut targets = vhost.route(&topology, &exchange, &keys, &facts).unwrap_or_default();
     targets.retain(|target| {
         let circles = death::cycle(&envelope, &target.name);
         if circles {
@@ -129,12 +115,5 @@ fn prepare(
         }
         !circles
     });
-    Some((
-        Letter {
-            exchange,
-            routing_key,
-            envelope,
-        },
-        targets,
-    ))
+    Some((Letter { exchange, routing_key, envelope }, targets))
 }

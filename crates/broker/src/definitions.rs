@@ -107,9 +107,7 @@ impl Arguments {
             u8::from_str_radix(text, 16).ok()
         });
         let bytes: Option<Vec<u8>> = digits.collect();
-        bytes
-            .and_then(|bytes| RawTable(&bytes).decode().ok())
-            .unwrap_or_default()
+        bytes.and_then(|bytes| RawTable(&bytes).decode().ok()).unwrap_or_default()
     }
 }
 
@@ -120,9 +118,8 @@ mod tests {
 
     #[test]
     fn a_change_reads_back_with_the_width_of_every_value() {
-        let table: Table = [("x-message-ttl", Value::I32(5)), ("x-name", Value::text("ñ"))]
-            .into_iter()
-            .collect();
+        let table: Table =
+            [("x-message-ttl", Value::I32(5)), ("x-name", Value::text("ñ"))].into_iter().collect();
         let change = Change::Queue {
             vhost: "/".into(),
             name: "q".into(),
@@ -130,9 +127,7 @@ mod tests {
             auto_delete: false,
             arguments: (&table).into(),
         };
-        let Change::Queue { arguments, .. } = Change::decode(&change.encode()).unwrap() else {
-            panic!()
-        };
+        let Change::Queue { arguments, .. } = Change::decode(&change.encode()).unwrap() else { panic!() };
         assert_eq!(arguments.table(), table);
     }
 }

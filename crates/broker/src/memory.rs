@@ -36,11 +36,7 @@ pub struct Memory {
 
 impl Memory {
     pub fn new(budget_bytes: usize) -> Memory {
-        Memory {
-            gauge: Gauge::default(),
-            budget_bytes,
-            alarms: watch::Sender::new(Alarms::default()),
-        }
+        Memory { gauge: Gauge::default(), budget_bytes, alarms: watch::Sender::new(Alarms::default()) }
     }
 
     /// Charged with every message block.
@@ -64,12 +60,10 @@ impl Memory {
     /// Looks at the gauge again; changes are seen by whoever watches.
     pub fn review(&self) {
         let memory = self.gauge.bytes() > self.budget_bytes;
-        self.alarms
-            .send_if_modified(|alarms| std::mem::replace(&mut alarms.memory, memory) != memory);
+        self.alarms.send_if_modified(|alarms| std::mem::replace(&mut alarms.memory, memory) != memory);
     }
 
     pub fn set_disk_alarm(&self, disk: bool) {
-        self.alarms
-            .send_if_modified(|alarms| std::mem::replace(&mut alarms.disk, disk) != disk);
+        self.alarms.send_if_modified(|alarms| std::mem::replace(&mut alarms.disk, disk) != disk);
     }
 }

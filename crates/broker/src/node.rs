@@ -9,12 +9,12 @@ use cauce_core::exchange::{Destination, ExchangeKind};
 use cauce_core::queue::{ConsumerId, Effects, Kept, Queue};
 use cauce_core::topology::{ExchangeSpec, QueueLimits, QueueSpec, TopologyError};
 use cauce_log::{Disk, Journal, LogError, Recovery};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::clock::now_ms;
 use crate::definitions::Change;
 use crate::memory::Memory;
-use crate::queue_task::QueueTask;
+use crate::queue_task::{Event, Link, QueueTask};
 use crate::storage::{self, Flush, QueueId, Storage};
 use crate::stored;
 use crate::users::Users;
@@ -78,9 +78,7 @@ impl Random {
     fn name(&self) -> String {
         const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         let number = u128::from(self.next()) << 64 | u128::from(self.next());
-        (0..22)
-            .map(|at| LETTERS[(number >> (at * 6)) as usize & 63] as char)
-            .collect()
+        (0..22).map(|at| LETTERS[(number >> (at * 6)) as usize & 63] as char).collect()
     }
 }
 
@@ -89,6 +87,8 @@ pub struct Node {
     shared: Arc<Shared>,
     vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
     pub users: Users,
+    /// Every connection that is open, by its number.
+    connections: Mutex<HashMap<u64, Link>>,
 }
 
 impl Node {
@@ -98,10 +98,8 @@ impl Node {
         if recovery != Recovery::default() {
             tracing::warn!(?recovery, "the definitions were not as they were left");
         }
-        let changes: Vec<Change> = entries
-            .iter()
-            .map(|entry| Change::decode(entry))
-            .collect::<Result<_, _>>()?;
+        let changes: Vec<Change> =
+            entries.iter().map(|entry| Change::decode(entry)).collect::<Result<_, _>>()?;
         let storage = Storage::start(disk.clone(), definitions, config.flush);
         let last_id = changes.iter().filter_map(|change| match change {
             Change::Queue { id, .. } => Some(*id),
@@ -117,6 +115,7 @@ impl Node {
             shared,
             vhosts: RwLock::default(),
             users: Users::default(),
+            connections: Mutex::default(),
         });
         if changes.is_empty() {
             node.define_defaults();
@@ -125,9 +124,7 @@ impl Node {
             node.apply(&disk, change)?;
         }
         node.remove_strangers(&disk)?;
-        node.shared.storage.send(storage::Job::Redefine {
-            entries: node.snapshot(),
-        });
+        node.shared.storage.send(storage::Job::Redefine { entries: node.snapshot() });
         Ok(node)
     }
 
@@ -161,6 +158,26 @@ impl Node {
         self.shared.storage.flush().await;
     }
 
+    /// The connection can be asked to close from now on.
+    pub fn connected(&self, connection: u64, link: Link) {
+        self.connections.lock().insert(connection, link);
+    }
+
+    pub fn disconnected(&self, connection: u64) {
+        self.connections.lock().remove(&connection);
+    }
+
+    pub fn connection_count(&self) -> usize {
+        self.connections.lock().len()
+    }
+
+    /// Asks every client to leave, and tells it why.
+    pub fn close_connections(&self, reason: &str) {
+        for link in self.connections.lock().values() {
+            let _ = link.send(Event::Close { reason: reason.to_owned() });
+        }
+    }
+
     /// Asks every queue to let go of what the logs can give back.
     pub fn evict(&self) {
         for vhost in self.vhosts() {
@@ -183,15 +200,9 @@ impl Node {
 
     fn snapshot(&self) -> Vec<Vec<u8>> {
         let vhosts = self.vhosts();
-        let names = vhosts.iter().map(|vhost| Change::Vhost {
-            name: vhost.name.to_string(),
-        });
+        let names = vhosts.iter().map(|vhost| Change::Vhost { name: vhost.name.to_string() });
         let contents = vhosts.iter().flat_map(|vhost| vhost.snapshot());
-        names
-            .chain(self.users.snapshot())
-            .chain(contents)
-            .map(|change| change.encode())
-            .collect()
+        names.chain(self.users.snapshot()).chain(contents).map(|change| change.encode()).collect()
     }
 
     /// Applies a change from disk. One about something that went meanwhile changes nothing.
@@ -201,26 +212,13 @@ impl Node {
             Change::VhostGone { name } => drop(self.vhosts.write().remove(&name)),
             Change::User { .. } | Change::UserGone { .. } => self.users.apply(change),
             Change::Permissions { .. } | Change::PermissionsGone { .. } => self.users.apply(change),
-            Change::Exchange {
-                vhost,
-                name,
-                kind,
-                auto_delete,
-                internal,
-                arguments,
-            } => {
+            Change::Exchange { vhost, name, kind, auto_delete, internal, arguments } => {
                 let Some(vhost) = self.vhost(&vhost) else {
                     return Ok(());
                 };
                 let arguments = arguments.table();
                 let kind = ExchangeKind::parse(&kind, &arguments)?;
-                let spec = ExchangeSpec {
-                    kind,
-                    durable: true,
-                    auto_delete,
-                    internal,
-                    arguments,
-                };
+                let spec = ExchangeSpec { kind, durable: true, auto_delete, internal, arguments };
                 vhost.change().guard.declare_exchange(&name, spec)?;
             }
             Change::ExchangeGone { vhost, name } => {
@@ -229,13 +227,7 @@ impl Node {
                 };
                 vhost.change().guard.delete_exchange(&name, false)?;
             }
-            Change::Queue {
-                vhost,
-                name,
-                id,
-                auto_delete,
-                arguments,
-            } => {
+            Change::Queue { vhost, name, id, auto_delete, arguments } => {
                 let Some(vhost) = self.vhost(&vhost) else {
                     return Ok(());
                 };
@@ -259,10 +251,7 @@ impl Node {
                 };
                 let destination = destination(binding.to_exchange, &binding.destination);
                 let arguments = binding.arguments.table();
-                vhost
-                    .change()
-                    .guard
-                    .bind(&binding.source, destination, &binding.key, arguments)?;
+                vhost.change().guard.bind(&binding.source, destination, &binding.key, arguments)?;
             }
             Change::BindingGone(binding) => {
                 let Some(vhost) = self.vhost(&binding.vhost) else {
@@ -270,10 +259,7 @@ impl Node {
                 };
                 let destination = destination(binding.to_exchange, &binding.destination);
                 let arguments = binding.arguments.table();
-                vhost
-                    .change()
-                    .guard
-                    .unbind(&binding.source, &destination, &binding.key, arguments)?;
+                vhost.change().guard.unbind(&binding.source, &destination, &binding.key, arguments)?;
             }
         }
         Ok(())
@@ -294,12 +280,12 @@ impl Node {
         let mut reader = None;
         if let Some(recovered) = storage::recover(disk, id)? {
             let kept = scan(&recovered)?;
+            for damage in recovered.reader.take_damage() {
+                tracing::error!(queue = name, ?damage, "a log is damaged; what it held there is lost");
+            }
             queue.recover(recovered.next, kept, false, &mut effects);
             reader = Some(recovered.reader);
-            self.shared.storage.send(storage::Job::Adopt {
-                queue: id,
-                files: recovered.files,
-            });
+            self.shared.storage.send(storage::Job::Adopt { queue: id, files: recovered.files });
         }
         let mut topology = vhost.change();
         topology.guard.delete_queue(name);
@@ -315,11 +301,7 @@ impl Node {
             .vhosts()
             .iter()
             .flat_map(|vhost| {
-                vhost
-                    .topology()
-                    .queues()
-                    .map(|entry| entry.handle.id.to_string())
-                    .collect::<Vec<_>>()
+                vhost.topology().queues().map(|entry| entry.handle.id.to_string()).collect::<Vec<_>>()
             })
             .collect();
         for name in disk.list(Path::new("queues"))? {
@@ -332,11 +314,7 @@ impl Node {
 }
 
 fn destination(to_exchange: bool, name: &str) -> Destination {
-    if to_exchange {
-        Destination::exchange(name)
-    } else {
-        Destination::queue(name)
-    }
+    if to_exchange { Destination::exchange(name) } else { Destination::queue(name) }
 }
 
 /// Every message the log holds that is not done.
@@ -368,10 +346,6 @@ fn keep(kept: &mut Vec<Kept>, offset: u64, priority: u8, body_bytes: u64) {
             last.offsets.end += 1;
             last.body_bytes += body_bytes;
         }
-        _ => kept.push(Kept {
-            offsets: offset..offset + 1,
-            priority,
-            body_bytes,
-        }),
+        _ => kept.push(Kept { offsets: offset..offset + 1, priority, body_bytes }),
     }
 }

@@ -42,11 +42,18 @@ pub enum Event {
     /// Publishes that are as safe as they get (`true`) or were refused, by the tags they came with.
     Confirmed(Vec<(ConfirmTag, bool)>),
     /// The queue ended this subscription.
-    Cancelled { consumer: ConsumerId },
+    Cancelled {
+        consumer: ConsumerId,
+    },
     /// A delivery was held longer than the queue allows.
-    Overdue { holder: Holder, queue: Arc<str> },
+    Overdue {
+        holder: Holder,
+        queue: Arc<str>,
+    },
     /// The node asks the connection to end, with this reason.
-    Close { reason: String },
+    Close {
+        reason: String,
+    },
 }
 
 #[derive(Debug)]
@@ -155,7 +162,24 @@ pub(crate) struct Mailbox(UnboundedSender<QueueCommand>);
 
 impl Mailbox {
     pub(crate) fn send(&self, command: QueueCommand) {
-        let _ = self.0.send(command);
+        if let Err(refused) = self.0.send(command) {
+            answer_for_the_gone(refused.0);
+        }
+    }
+}
+
+/// A queue that was deleted takes everything and keeps nothing.
+fn answer_for_the_gone(command: QueueCommand) {
+    let QueueCommand::Publish { receipts, .. } = command else {
+        return;
+    };
+    match receipts {
+        Receipts::Nobody => {}
+        Receipts::Connection { link, tags } => {
+            let confirms = tags.into_iter().flatten().map(|tag| (tag, true)).collect();
+            let _ = link.send(Event::Confirmed(confirms));
+        }
+        Receipts::DeadLetter(receipt) => receipt.one_done(),
     }
 }
 
@@ -183,22 +207,12 @@ impl QueueHandle {
     pub async fn publish(&self, block: Arc<Block>, picks: Picks, receipts: Receipts) {
         let bytes = block.cost_bytes().min(MAILBOX_BYTES_MAX) as u32;
         let permit = self.room.clone().acquire_many_owned(bytes).await.ok();
-        self.mailbox.send(QueueCommand::Publish {
-            block,
-            picks,
-            receipts,
-            permit,
-        });
+        self.mailbox.send(QueueCommand::Publish { block, picks, receipts, permit });
     }
 
     /// The same for the node's own messages, which are bounded elsewhere and must not wait.
     pub(crate) fn publish_now(&self, block: Arc<Block>, picks: Picks, receipts: Receipts) {
-        self.mailbox.send(QueueCommand::Publish {
-            block,
-            picks,
-            receipts,
-            permit: None,
-        });
+        self.mailbox.send(QueueCommand::Publish { block, picks, receipts, permit: None });
     }
 
     pub async fn subscribe(
@@ -207,27 +221,16 @@ impl QueueHandle {
         subscription: Subscription,
         link: Link,
     ) -> Option<Result<(), SubscribeError>> {
-        self.ask(|done| QueueCommand::Subscribe {
-            consumer,
-            subscription,
-            link,
-            done,
-        })
-        .await
+        self.ask(|done| QueueCommand::Subscribe { consumer, subscription, link, done }).await
     }
 
     /// Ends the subscription; nothing is delivered to it after the answer.
     pub async fn unsubscribe(&self, consumer: ConsumerId) {
-        self.ask(|done| QueueCommand::Unsubscribe {
-            consumer,
-            done: Some(done),
-        })
-        .await;
+        self.ask(|done| QueueCommand::Unsubscribe { consumer, done: Some(done) }).await;
     }
 
     pub fn forget_consumer(&self, consumer: ConsumerId) {
-        self.mailbox
-            .send(QueueCommand::Unsubscribe { consumer, done: None });
+        self.mailbox.send(QueueCommand::Unsubscribe { consumer, done: None });
     }
 
     pub fn sent(&self, consumer: ConsumerId, messages: u32) {
@@ -257,23 +260,12 @@ impl QueueHandle {
 
     /// What the queue holds after all that was sent to it before.
     pub async fn status(&self) -> Status {
-        let gone = Status {
-            ready: 0,
-            held: 0,
-            consumers: 0,
-        };
-        self.ask(|done| QueueCommand::Status { done })
-            .await
-            .unwrap_or(gone)
+        let gone = Status { ready: 0, held: 0, consumers: 0 };
+        self.ask(|done| QueueCommand::Status { done }).await.unwrap_or(gone)
     }
 
     pub(crate) async fn delete(&self, if_unused: bool, if_empty: bool) -> Option<Result<u64, DeleteError>> {
-        self.ask(|done| QueueCommand::Delete {
-            if_unused,
-            if_empty,
-            done,
-        })
-        .await
+        self.ask(|done| QueueCommand::Delete { if_unused, if_empty, done }).await
     }
 
     pub(crate) fn dead_lettered(&self, offset: u64) {
@@ -388,36 +380,45 @@ impl QueueTask {
                 () = timeout => self.queue.on_timeout(now_ms(), &mut self.effects),
             }
             let now_ms = now_ms();
-            for command in commands.drain(..) {
+            let mut ended = false;
+            let mut turn = commands.drain(..);
+            for command in turn.by_ref() {
                 if self.obey(command, now_ms).is_break() {
-                    self.finish_turn();
-                    return self.vhost.storage().send(Job::Forget {
-                        queue: self.handle.id,
-                    });
+                    ended = true;
+                    break;
                 }
+            }
+            if ended {
+                self.finish_turn();
+                self.answer_the_rest(turn, mailbox);
+                return self.vhost.storage().send(Job::Forget { queue: self.handle.id });
             }
             self.finish_turn();
         }
     }
 
+    /// The queue is gone. Its messages went with it, which is what was asked for: whoever waits for them
+    /// hears that they arrived.
+    fn answer_the_rest(
+        &mut self,
+        turn: impl Iterator<Item = QueueCommand>,
+        mut mailbox: UnboundedReceiver<QueueCommand>,
+    ) {
+        mailbox.close();
+        let late = std::iter::from_fn(|| mailbox.try_recv().ok());
+        self.confirm_below(u64::MAX);
+        self.send_up();
+        turn.chain(late).for_each(answer_for_the_gone);
+    }
+
     fn obey(&mut self, command: QueueCommand, now_ms: i64) -> std::ops::ControlFlow<()> {
         let out = &mut self.effects;
         match command {
-            QueueCommand::Publish {
-                block,
-                picks,
-                receipts,
-                permit,
-            } => {
+            QueueCommand::Publish { block, picks, receipts, permit } => {
                 self.publish(&block, &picks, receipts, now_ms);
                 drop(permit);
             }
-            QueueCommand::Subscribe {
-                consumer,
-                subscription,
-                link,
-                done,
-            } => {
+            QueueCommand::Subscribe { consumer, subscription, link, done } => {
                 let answer = self.queue.subscribe(consumer, subscription, now_ms, out);
                 if answer.is_ok() {
                     self.links.push((consumer, link));
@@ -445,19 +446,11 @@ impl QueueTask {
             QueueCommand::Touch => self.queue.touch(now_ms),
             QueueCommand::Purge { done } => drop(done.send(self.queue.purge(out))),
             QueueCommand::Status { done } => self.asked.push(done),
-            QueueCommand::Delete {
-                if_unused,
-                if_empty,
-                done,
-            } => {
+            QueueCommand::Delete { if_unused, if_empty, done } => {
                 return self.delete(if_unused, if_empty, done);
             }
             QueueCommand::DeadLettered { offset } => self.queue.dead_lettered(offset, out),
-            QueueCommand::Loaded {
-                covered,
-                block,
-                offsets,
-            } => {
+            QueueCommand::Loaded { covered, block, offsets } => {
                 self.queue.loaded(covered, &block, &offsets, now_ms, out);
             }
             QueueCommand::Stored { upto, reader } => {
@@ -472,8 +465,7 @@ impl QueueTask {
 
     fn publish(&mut self, block: &Arc<Block>, picks: &Picks, receipts: Receipts, now_ms: i64) {
         self.placed.clear();
-        self.queue
-            .publish(block, picks, now_ms, &mut self.effects, &mut self.placed);
+        self.queue.publish(block, picks, now_ms, &mut self.effects, &mut self.placed);
         match receipts {
             Receipts::Nobody => {}
             Receipts::Connection { link, tags } => {
@@ -538,10 +530,7 @@ impl QueueTask {
         let status = self.status();
         self.handle.counts.ready.store(status.ready, Ordering::Relaxed);
         self.handle.counts.held.store(status.held, Ordering::Relaxed);
-        self.handle
-            .counts
-            .consumers
-            .store(status.consumers as u64, Ordering::Relaxed);
+        self.handle.counts.consumers.store(status.consumers as u64, Ordering::Relaxed);
         for done in self.asked.drain(..) {
             let _ = done.send(status);
         }
@@ -554,8 +543,7 @@ impl QueueTask {
                 let Event::Deliver { deliveries, .. } = bounced.0 else {
                     continue;
                 };
-                self.bounced
-                    .extend(deliveries.iter().map(|to| to.delivery.offset));
+                self.bounced.extend(deliveries.iter().map(|to| to.delivery.offset));
                 self.links.retain(|(_, other)| !other.same_channel(&link));
                 for to in deliveries {
                     self.queue.unsubscribe(to.consumer, now_ms(), &mut self.effects);
@@ -571,8 +559,7 @@ impl QueueTask {
     fn take_back_bounced(&mut self) {
         while !self.bounced.is_empty() {
             let offsets = std::mem::take(&mut self.bounced);
-            self.queue
-                .settle(offsets, Outcome::Release, now_ms(), &mut self.effects);
+            self.queue.settle(offsets, Outcome::Release, now_ms(), &mut self.effects);
             self.carry_out_effects();
             self.send_up();
         }
@@ -581,33 +568,15 @@ impl QueueTask {
     fn carry_out_effects(&mut self) {
         for effect in self.effects.drain() {
             match effect {
-                Effect::Deliver {
-                    to,
-                    delivery,
-                    no_ack: _,
-                } => {
+                Effect::Deliver { to, delivery, no_ack: _ } => {
                     if let Some((_, link)) = self.links.iter().find(|(consumer, _)| *consumer == to) {
-                        self.up.deliver(
-                            link,
-                            ToConsumer {
-                                consumer: to,
-                                delivery,
-                            },
-                        );
+                        self.up.deliver(link, ToConsumer { consumer: to, delivery });
                     }
                 }
-                Effect::Got {
-                    token,
-                    delivery,
-                    ready,
-                } => {
+                Effect::Got { token, delivery, ready } => {
                     if let Some(at) = self.gets.iter().position(|(other, _)| *other == token) {
                         let (_, link) = self.gets.swap_remove(at);
-                        if let Err(bounced) = link.send(Event::Got {
-                            token,
-                            delivery,
-                            ready,
-                        }) {
+                        if let Err(bounced) = link.send(Event::Got { token, delivery, ready }) {
                             let Event::Got { delivery, .. } = bounced.0 else {
                                 continue;
                             };
@@ -624,18 +593,10 @@ impl QueueTask {
                     if let Holder::Consumer(consumer) = holder
                         && let Some((_, link)) = self.links.iter().find(|(other, _)| *other == consumer)
                     {
-                        let _ = link.send(Event::Overdue {
-                            holder,
-                            queue: self.handle.name.clone(),
-                        });
+                        let _ = link.send(Event::Overdue { holder, queue: self.handle.name.clone() });
                     }
                 }
-                Effect::DeadLetter {
-                    offset,
-                    reason,
-                    block,
-                    index,
-                } => {
+                Effect::DeadLetter { offset, reason, block, index } => {
                     let receipt = DeadLetterReceipt::new(self.handle.clone(), offset);
                     dead_letter::publish(
                         &self.vhost,
@@ -678,12 +639,7 @@ impl QueueTask {
         if !empty {
             let (batch, upto) = (self.batch.finish(), self.queue.next_offset());
             let mailbox = self.handle.mailbox.clone();
-            self.vhost.storage().send(Job::Append {
-                queue: self.handle.id,
-                batch,
-                upto,
-                mailbox,
-            });
+            self.vhost.storage().send(Job::Append { queue: self.handle.id, batch, upto, mailbox });
         }
     }
 
@@ -703,11 +659,7 @@ impl QueueTask {
         }
         if !offsets.is_empty() {
             let floor = self.queue.floor();
-            self.vhost.storage().send(Job::Settle {
-                queue: self.handle.id,
-                offsets,
-                floor,
-            });
+            self.vhost.storage().send(Job::Settle { queue: self.handle.id, offsets, floor });
         }
     }
 
@@ -742,7 +694,9 @@ fn load(handle: &Arc<QueueHandle>, vhost: &Arc<Vhost>, reader: Option<LogReader>
         let mut block = BlockBuilder::new();
         let mut offsets = Vec::new();
         let mut end = from + 1;
-        match reader.map(|reader| reader.read(from as i64, LOAD_BYTES)) {
+        let read = reader.as_ref().map(|reader| reader.read(from as i64, LOAD_BYTES));
+        let damage = reader.as_ref().map(LogReader::take_damage).unwrap_or_default();
+        match read {
             Some(Ok(batches)) => {
                 for batch in &batches {
                     end = end.max(batch.last_offset() as u64 + 1);
@@ -750,15 +704,14 @@ fn load(handle: &Arc<QueueHandle>, vhost: &Arc<Vhost>, reader: Option<LogReader>
                         stored::copy_into(&mut block, &mut offsets, &record);
                     }
                 }
+                for damage in damage {
+                    tracing::error!(queue = %name, ?damage, "a log is damaged; what it held there is lost");
+                }
             }
             Some(Err(error)) => tracing::error!(queue = %name, from, %error, "reading the log failed"),
             None => tracing::error!(queue = %name, from, "a message is neither in memory nor in a log"),
         }
-        mailbox.send(QueueCommand::Loaded {
-            covered: from..end,
-            block: block.finish(&gauge),
-            offsets,
-        });
+        mailbox.send(QueueCommand::Loaded { covered: from..end, block: block.finish(&gauge), offsets });
     });
 }
 
@@ -788,11 +741,7 @@ impl Up {
 
 fn gather<T>(groups: &mut Vec<(Link, Vec<T>)>, link: &Link, item: T) {
     // Mostly the same connection as just before.
-    match groups
-        .iter_mut()
-        .rev()
-        .find(|(other, _)| other.same_channel(link))
-    {
+    match groups.iter_mut().rev().find(|(other, _)| other.same_channel(link)) {
         Some((_, items)) => items.push(item),
         None => groups.push((link.clone(), vec![item])),
     }

@@ -12,9 +12,7 @@ pub struct EnvelopeFacts<'a>(pub &'a [u8]);
 impl EnvelopeFacts<'_> {
     /// Routing keys beside the message's own: those of CC and BCC.
     pub fn copies(&self) -> Vec<String> {
-        let headers = Properties::parse(self.0)
-            .ok()
-            .and_then(|properties| properties.headers());
+        let headers = Properties::parse(self.0).ok().and_then(|properties| properties.headers());
         let Some((mut cc, bcc)) = headers.and_then(|headers| carbon_copies(headers).ok()) else {
             return Vec::new();
         };
@@ -25,12 +23,8 @@ impl EnvelopeFacts<'_> {
 
 impl Facts for EnvelopeFacts<'_> {
     fn headers(&self) -> Table {
-        let headers = Properties::parse(self.0)
-            .ok()
-            .and_then(|properties| properties.headers());
-        headers
-            .and_then(|headers| headers.decode().ok())
-            .unwrap_or_default()
+        let headers = Properties::parse(self.0).ok().and_then(|properties| properties.headers());
+        headers.and_then(|headers| headers.decode().ok()).unwrap_or_default()
     }
 
     fn property(&self, property: Property) -> Option<String> {

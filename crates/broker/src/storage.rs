@@ -32,27 +32,15 @@ pub(crate) type QueueId = u64;
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Appends to the queue's log, and tells the mailbox once that is safe.
-    Append {
-        queue: QueueId,
-        batch: Bytes,
-        upto: u64,
-        mailbox: Mailbox,
-    },
+    Append { queue: QueueId, batch: Bytes, upto: u64, mailbox: Mailbox },
     /// Remembers that these messages are done; below `floor` all are.
-    Settle {
-        queue: QueueId,
-        offsets: Vec<Range<u64>>,
-        floor: u64,
-    },
+    Settle { queue: QueueId, offsets: Vec<Range<u64>>, floor: u64 },
     /// Deletes all there is of the queue.
     Forget { queue: QueueId },
     /// Takes over the files of a queue that was recovered.
     Adopt { queue: QueueId, files: Box<QueueFiles> },
     /// Appends to the definitions.
-    Define {
-        entry: Vec<u8>,
-        done: oneshot::Sender<()>,
-    },
+    Define { entry: Vec<u8>, done: oneshot::Sender<()> },
     /// Replaces the definitions by this snapshot.
     Redefine { entries: Vec<Vec<u8>> },
     /// Answers when all before is as safe as it gets.
@@ -73,7 +61,7 @@ impl Storage {
             flush,
             definitions,
             queues: HashMap::default(),
-            dirty: Vec::new(),
+            dirty: HashMap::default(),
             answers: Vec::new(),
         };
         std::thread::Builder::new()
@@ -84,9 +72,7 @@ impl Storage {
     }
 
     pub(crate) fn send(&self, job: Job) {
-        self.jobs
-            .send(job)
-            .expect("the storage thread ends after its last handle");
+        self.jobs.send(job).expect("the storage thread ends after its last handle");
     }
 
     pub(crate) async fn flush(&self) {
@@ -99,11 +85,7 @@ impl Storage {
 
 #[derive(Debug)]
 enum Answer {
-    Stored {
-        mailbox: Mailbox,
-        upto: u64,
-        reader: LogReader,
-    },
+    Stored { mailbox: Mailbox, upto: u64, reader: LogReader },
     Done(oneshot::Sender<()>),
 }
 
@@ -119,7 +101,8 @@ struct Worker {
     flush: Flush,
     definitions: Journal,
     queues: HashMap<QueueId, QueueFiles, foldhash::fast::RandomState>,
-    dirty: Vec<Arc<dyn DiskFile>>,
+    /// By address, so that each is flushed once.
+    dirty: HashMap<usize, Arc<dyn DiskFile>, foldhash::fast::RandomState>,
     answers: Vec<Answer>,
 }
 
@@ -141,43 +124,26 @@ impl Worker {
                 bytes += batch.len();
             }
             self.carry_out(job)?;
-            next = if bytes < STORAGE_BATCH_BYTES {
-                inbox.try_recv().ok()
-            } else {
-                None
-            };
+            next = if bytes < STORAGE_BATCH_BYTES { inbox.try_recv().ok() } else { None };
         }
         self.answer()
     }
 
     fn carry_out(&mut self, job: Job) -> Result<(), cauce_log::LogError> {
         match job {
-            Job::Append {
-                queue,
-                batch,
-                upto,
-                mailbox,
-            } => {
+            Job::Append { queue, batch, upto, mailbox } => {
                 let files = self.files(queue)?;
                 files.log.append(&batch)?;
                 let reader = files.log.reader();
                 let dirty = files.log.take_dirty();
-                self.dirty.extend(dirty);
-                self.answers.push(Answer::Stored {
-                    mailbox,
-                    upto,
-                    reader,
-                });
+                self.soil(dirty);
+                self.answers.push(Answer::Stored { mailbox, upto, reader });
             }
-            Job::Settle {
-                queue,
-                offsets,
-                floor,
-            } => {
+            Job::Settle { queue, offsets, floor } => {
                 let files = self.files(queue)?;
                 files.settle(offsets, floor)?;
                 let dirty = files.settled.journal.take_dirty();
-                self.dirty.extend(dirty);
+                self.soil(dirty);
             }
             Job::Adopt { queue, files } => drop(self.queues.insert(queue, *files)),
             Job::Forget { queue } => {
@@ -186,7 +152,8 @@ impl Worker {
             }
             Job::Define { entry, done } => {
                 self.definitions.append(&[&entry])?;
-                self.dirty.extend(self.definitions.take_dirty());
+                let dirty = self.definitions.take_dirty();
+                self.soil(dirty);
                 self.answers.push(Answer::Done(done));
             }
             Job::Redefine { entries } => self.definitions.rewrite(entries)?,
@@ -201,20 +168,23 @@ impl Worker {
             return Ok(());
         }
         if self.flush == Flush::Always {
-            self.disk.sync(&self.dirty)?;
+            let files: Vec<_> = self.dirty.drain().map(|(_, file)| file).collect();
+            self.disk.sync(&files)?;
         }
         self.dirty.clear();
         for answer in self.answers.drain(..) {
             match answer {
-                Answer::Stored {
-                    mailbox,
-                    upto,
-                    reader,
-                } => mailbox.send(QueueCommand::Stored { upto, reader }),
+                Answer::Stored { mailbox, upto, reader } => {
+                    mailbox.send(QueueCommand::Stored { upto, reader })
+                }
                 Answer::Done(done) => drop(done.send(())),
             }
         }
         Ok(())
+    }
+
+    fn soil(&mut self, files: Vec<Arc<dyn DiskFile>>) {
+        self.dirty.extend(files.into_iter().map(|file| (Arc::as_ptr(&file).addr(), file)));
     }
 
     fn files(&mut self, queue: QueueId) -> Result<&mut QueueFiles, cauce_log::LogError> {
@@ -317,20 +287,11 @@ pub(crate) fn recover(
         return Ok(None);
     }
     let (files, found) = QueueFiles::open(disk, queue)?;
-    for report in found
-        .reports
-        .iter()
-        .filter(|report| **report != Recovery::default())
-    {
+    for report in found.reports.iter().filter(|report| **report != Recovery::default()) {
         tracing::warn!(queue, ?report, "a log was not as it was left");
     }
     let settled = files.settled.offsets.clone();
     let past_settled = settled.runs().next_back().map_or(0, |run| run.end);
     let next = (files.log.end_offset() as u64).max(past_settled);
-    Ok(Some(Recovered {
-        reader: files.log.reader(),
-        next,
-        settled,
-        files: Box::new(files),
-    }))
+    Ok(Some(Recovered { reader: files.log.reader(), next, settled, files: Box::new(files) }))
 }

@@ -20,12 +20,7 @@ const PERSISTENT: u8 = 1;
 const HAS_TTL: u8 = 2;
 
 pub(crate) fn push(batch: &mut BatchBuilder, offset: u64, message: &Message<'_>) {
-    let Traits {
-        persistent,
-        priority,
-        ttl_ms,
-        arrived_ms,
-    } = message.traits;
+    let Traits { persistent, priority, ttl_ms, arrived_ms } = message.traits;
     let mut head = [0u8; 11];
     head[0] = u8::from(persistent) * PERSISTENT + u8::from(ttl_ms.is_some()) * HAS_TTL;
     head[1] = priority;
@@ -36,20 +31,9 @@ pub(crate) fn push(batch: &mut BatchBuilder, offset: u64, message: &Message<'_>)
     }
     head[end] = message.exchange.len() as u8;
     let key_len = [message.routing_key.len() as u8];
-    let parts: [&[u8]; 5] = [
-        &head[..=end],
-        message.exchange,
-        &key_len,
-        message.routing_key,
-        message.envelope,
-    ];
-    batch.push(
-        offset as i64,
-        arrived_ms,
-        None,
-        Some(&[message.body]),
-        &[(HEADER, &parts)],
-    );
+    let parts: [&[u8]; 5] =
+        [&head[..=end], message.exchange, &key_len, message.routing_key, message.envelope];
+    batch.push(offset as i64, arrived_ms, None, Some(&[message.body]), &[(HEADER, &parts)]);
 }
 
 /// What is in a record, if it is one of ours.
@@ -64,19 +48,9 @@ pub(crate) fn read<'a>(record: &Record<'a>) -> Option<Message<'a>> {
     }
     let exchange = short(&mut rest)?;
     let routing_key = short(&mut rest)?;
-    let traits = Traits {
-        persistent: flags & PERSISTENT != 0,
-        priority,
-        ttl_ms,
-        arrived_ms: record.timestamp_ms,
-    };
-    Some(Message {
-        exchange,
-        routing_key,
-        envelope: rest,
-        body: record.value.unwrap_or_default(),
-        traits,
-    })
+    let traits =
+        Traits { persistent: flags & PERSISTENT != 0, priority, ttl_ms, arrived_ms: record.timestamp_ms };
+    Some(Message { exchange, routing_key, envelope: rest, body: record.value.unwrap_or_default(), traits })
 }
 
 fn short<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {

@@ -44,36 +44,20 @@ impl Users {
             password_hash: PasswordHash::with_salt(salt, GUEST.as_bytes()),
             tags: vec!["administrator".into()],
         });
-        access
-            .grant(GUEST, DEFAULT_VHOST, Permissions::all())
-            .expect("the user was just added");
+        access.grant(GUEST, DEFAULT_VHOST, Permissions::all()).expect("the user was just added");
     }
 
     /// Applies a change from disk; one that is not about users changes nothing.
     pub(crate) fn apply(&self, change: Change) {
         let mut access = self.0.write();
         match change {
-            Change::User {
-                name,
-                password_hash,
-                tags,
-            } => {
+            Change::User { name, password_hash, tags } => {
                 let password_hash =
                     PasswordHash::from_base64(&password_hash).unwrap_or_else(|_| PasswordHash::locked());
-                access.put_user(User {
-                    name: name.into(),
-                    password_hash,
-                    tags,
-                });
+                access.put_user(User { name: name.into(), password_hash, tags });
             }
             Change::UserGone { name } => drop(access.remove_user(&name)),
-            Change::Permissions {
-                user,
-                vhost,
-                configure,
-                write,
-                read,
-            } => {
+            Change::Permissions { user, vhost, configure, write, read } => {
                 if let Ok(permissions) = Permissions::parse(&configure, &write, &read) {
                     let _ = access.grant(&user, &vhost, permissions);
                 }
@@ -90,15 +74,13 @@ impl Users {
             password_hash: user.password_hash.to_base64(),
             tags: user.tags.clone(),
         });
-        let permissions = access
-            .all_permissions()
-            .map(|(user, vhost, permissions)| Change::Permissions {
-                user: user.to_owned(),
-                vhost: vhost.to_owned(),
-                configure: permissions.configure.as_str().to_owned(),
-                write: permissions.write.as_str().to_owned(),
-                read: permissions.read.as_str().to_owned(),
-            });
+        let permissions = access.all_permissions().map(|(user, vhost, permissions)| Change::Permissions {
+            user: user.to_owned(),
+            vhost: vhost.to_owned(),
+            configure: permissions.configure.as_str().to_owned(),
+            write: permissions.write.as_str().to_owned(),
+            read: permissions.read.as_str().to_owned(),
+        });
         users.chain(permissions).collect()
     }
 }

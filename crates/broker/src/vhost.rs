@@ -28,11 +28,7 @@ pub enum DeleteQueueError {
     #[error(transparent)]
     Topology(#[from] TopologyError),
     #[error("queue '{name}' in vhost '{vhost}' {error}")]
-    Refused {
-        name: String,
-        vhost: String,
-        error: DeleteError,
-    },
+    Refused { name: String, vhost: String, error: DeleteError },
 }
 
 #[derive(Debug)]
@@ -85,10 +81,7 @@ impl Vhost {
     }
 
     pub(crate) fn change(&self) -> TopologyChange<'_> {
-        TopologyChange {
-            vhost: self,
-            guard: self.topology.write(),
-        }
+        TopologyChange { vhost: self, guard: self.topology.write() }
     }
 
     /// The queues that get a message.
@@ -126,11 +119,8 @@ impl Vhost {
     ) -> Result<(Arc<QueueHandle>, Saved), TopologyError> {
         let mut topology = self.change();
         let kept = spec.durable && spec.exclusive_owner.is_none();
-        let (id, arguments, auto_delete) = (
-            self.shared.next_id(),
-            Arguments::from(&spec.arguments),
-            spec.auto_delete,
-        );
+        let (id, arguments, auto_delete) =
+            (self.shared.next_id(), Arguments::from(&spec.arguments), spec.auto_delete);
         // Parsed again inside; here only to make the task, which is not made if this is refused there.
         let limits = QueueLimits::parse(&spec.arguments).unwrap_or_default();
         let rules = rules(&spec, &limits);
@@ -140,14 +130,9 @@ impl Vhost {
         };
         let (declared, handle) = if name.is_empty() {
             let name = format!("amq.gen-{}", self.shared.random_name());
-            (
-                Declared::New,
-                topology.guard.add_queue(&name, spec, || make(&name))?,
-            )
+            (Declared::New, topology.guard.add_queue(&name, spec, || make(&name))?)
         } else {
-            topology
-                .guard
-                .declare_queue(name, spec, connection, || make(name))?
+            topology.guard.declare_queue(name, spec, connection, || make(name))?
         };
         let change = (declared == Declared::New && kept).then(|| Change::Queue {
             vhost: self.name.to_string(),
@@ -161,10 +146,7 @@ impl Vhost {
 
     /// A queue under a name the node chose, that goes with its last consumer.
     pub fn make_reply_queue(self: &Arc<Self>, name: &str) -> Result<Arc<QueueHandle>, TopologyError> {
-        let spec = QueueSpec {
-            auto_delete: true,
-            ..QueueSpec::default()
-        };
+        let spec = QueueSpec { auto_delete: true, ..QueueSpec::default() };
         let queue = Queue::new(rules(&spec, &QueueLimits::default()), now_ms());
         let id = self.shared.next_id();
         self.change().guard.add_queue(name, spec, || {
@@ -202,21 +184,12 @@ impl Vhost {
     /// Takes the queue out of the topology, if it is still the one of that name.
     fn forget_queue(&self, handle: &QueueHandle) -> Saved {
         let mut topology = self.change();
-        if topology
-            .guard
-            .queue(&handle.name)
-            .is_none_or(|entry| entry.handle.id != handle.id)
-        {
+        if topology.guard.queue(&handle.name).is_none_or(|entry| entry.handle.id != handle.id) {
             return Saved(Vec::new());
         }
-        let (entry, removed) = topology
-            .guard
-            .delete_queue(&handle.name)
-            .expect("looked up above");
-        let gone = (entry.spec.durable && entry.spec.exclusive_owner.is_none()).then(|| Change::QueueGone {
-            vhost: self.name.to_string(),
-            name: handle.name.to_string(),
-        });
+        let (entry, removed) = topology.guard.delete_queue(&handle.name).expect("looked up above");
+        let gone = (entry.spec.durable && entry.spec.exclusive_owner.is_none())
+            .then(|| Change::QueueGone { vhost: self.name.to_string(), name: handle.name.to_string() });
         let removed = self.gone(&topology.guard, removed);
         self.save(gone.into_iter().chain(removed))
     }
@@ -235,9 +208,7 @@ impl Vhost {
     pub async fn delete_exclusive(&self, connection: u64) {
         let owned: Vec<Arc<QueueHandle>> = {
             let topology = self.topology();
-            let mine = topology
-                .queues()
-                .filter(|entry| entry.spec.exclusive_owner == Some(connection));
+            let mine = topology.queues().filter(|entry| entry.spec.exclusive_owner == Some(connection));
             mine.map(|entry| entry.handle.clone()).collect()
         };
         for handle in owned {
@@ -254,15 +225,8 @@ impl Vhost {
         arguments: Table,
     ) -> Result<Saved, TopologyError> {
         let mut topology = self.change();
-        let new = topology
-            .guard
-            .bind(source, destination.clone(), key, arguments.clone())?;
-        let binding = Binding {
-            source: source.into(),
-            destination,
-            key: key.into(),
-            arguments,
-        };
+        let new = topology.guard.bind(source, destination.clone(), key, arguments.clone())?;
+        let binding = Binding { source: source.into(), destination, key: key.into(), arguments };
         let kept = new && is_kept(&topology.guard, &binding);
         Ok(self.save(kept.then(|| Change::Binding(self.binding_change(&binding)))))
     }
@@ -285,10 +249,8 @@ impl Vhost {
         let mut changes = Vec::new();
         for removed in removed {
             match removed {
-                Removed::Exchange { name, spec } if spec.durable => changes.push(Change::ExchangeGone {
-                    vhost: self.name.to_string(),
-                    name: name.to_string(),
-                }),
+                Removed::Exchange { name, spec } if spec.durable => changes
+                    .push(Change::ExchangeGone { vhost: self.name.to_string(), name: name.to_string() }),
                 Removed::Exchange { .. } => {}
                 Removed::Binding(binding) => changes.push(Change::BindingGone(self.binding_change(&binding))),
             }
@@ -309,12 +271,7 @@ impl Vhost {
 
     /// Hands the changes to the storage thread, in the order of the topology's lock.
     fn save(&self, changes: impl IntoIterator<Item = Change>) -> Saved {
-        Saved(
-            changes
-                .into_iter()
-                .map(|change| self.shared.define(&change))
-                .collect(),
-        )
+        Saved(changes.into_iter().map(|change| self.shared.define(&change)).collect())
     }
 
     /// Everything that must outlive a restart, in an order that can be applied.
@@ -333,11 +290,7 @@ impl Vhost {
         });
         let bindings = topology.bindings().filter(|binding| is_kept(&topology, binding));
         let bindings = bindings.map(|binding| Change::Binding(self.binding_change(&binding)));
-        exchanges
-            .chain(queues)
-            .chain(bindings)
-            .filter(|change| !is_predeclared(change))
-            .collect()
+        exchanges.chain(queues).chain(bindings).filter(|change| !is_predeclared(change)).collect()
     }
 }
 
@@ -349,9 +302,7 @@ pub(crate) struct TopologyChange<'a> {
 
 impl Drop for TopologyChange<'_> {
     fn drop(&mut self) {
-        self.vhost
-            .generation
-            .store(self.guard.generation(), Ordering::Release);
+        self.vhost.generation.store(self.guard.generation(), Ordering::Release);
     }
 }
 
@@ -406,10 +357,7 @@ pub(crate) fn rules(spec: &QueueSpec, limits: &QueueLimits) -> queue::Rules {
 impl Shared {
     pub(crate) fn define(&self, change: &Change) -> oneshot::Receiver<()> {
         let (done, answer) = oneshot::channel();
-        self.storage.send(Job::Define {
-            entry: change.encode(),
-            done,
-        });
+        self.storage.send(Job::Define { entry: change.encode(), done });
         answer
     }
 }

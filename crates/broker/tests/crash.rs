@@ -14,10 +14,7 @@ use cauce_log::MemoryDisk;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 const MESSAGES: u64 = 40;
-const CONFIG: NodeConfig = NodeConfig {
-    flush: Flush::Always,
-    memory_bytes: 64 << 20,
-};
+const CONFIG: NodeConfig = NodeConfig { flush: Flush::Always, memory_bytes: 64 << 20 };
 
 /// What a client knew when the power went.
 #[derive(Debug, Default)]
@@ -46,11 +43,7 @@ fn what_was_confirmed_survives_a_power_cut_at_any_flush() {
 }
 
 fn run<T>(life: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime")
-        .block_on(life)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(life)
 }
 
 /// A client's day: declare, bind, publish with confirms, take every third message, acknowledge half of those.
@@ -59,22 +52,12 @@ async fn live(disk: &MemoryDisk, cut: u64) -> Known {
     let powered = || disk.syncs() <= cut;
     let node = Node::start(Arc::new(disk.clone()), CONFIG).expect("an empty disk opens");
     let vhost = node.vhost("/").expect("the default one");
-    let spec = QueueSpec {
-        durable: true,
-        ..QueueSpec::default()
-    };
+    let spec = QueueSpec { durable: true, ..QueueSpec::default() };
     let (queue, saved) = vhost.declare_queue("orders", spec, 1).expect("a new queue");
     saved.wait().await;
     known.queue_declared = powered();
-    let exchange = ExchangeSpec {
-        durable: true,
-        ..ExchangeSpec::new(ExchangeKind::Direct)
-    };
-    vhost
-        .declare_exchange("shop", exchange)
-        .expect("a new exchange")
-        .wait()
-        .await;
+    let exchange = ExchangeSpec { durable: true, ..ExchangeSpec::new(ExchangeKind::Direct) };
+    vhost.declare_exchange("shop", exchange).expect("a new exchange").wait().await;
     let saved = vhost.bind("shop", Destination::queue("orders"), "new", Table::new());
     saved.expect("both ends exist").wait().await;
     known.bound = powered();
@@ -95,44 +78,18 @@ async fn live(disk: &MemoryDisk, cut: u64) -> Known {
 
 async fn publish(node: &Node, queue: &QueueHandle, link: &Link, number: u64) {
     let mut block = BlockBuilder::new();
-    let traits = Traits {
-        persistent: true,
-        ..Traits::default()
-    };
+    let traits = Traits { persistent: true, ..Traits::default() };
     let body = number.to_be_bytes();
-    block.push(Message {
-        exchange: b"",
-        routing_key: b"orders",
-        envelope: &[0, 0],
-        body: &body,
-        traits,
-    });
-    let tags = vec![Some(ConfirmTag {
-        channel: 1,
-        sequence: number,
-    })];
-    let receipts = Receipts::Connection {
-        link: link.clone(),
-        tags,
-    };
-    queue
-        .publish(block.finish(node.memory().gauge()), Picks::Run(0..1), receipts)
-        .await;
+    block.push(Message { exchange: b"", routing_key: b"orders", envelope: &[0, 0], body: &body, traits });
+    let tags = vec![Some(ConfirmTag { channel: 1, sequence: number })];
+    let receipts = Receipts::Connection { link: link.clone(), tags };
+    queue.publish(block.finish(node.memory().gauge()), Picks::Run(0..1), receipts).await;
 }
 
 async fn wait_for_confirm(events: &mut UnboundedReceiver<Event>, number: u64) {
     match events.recv().await {
         Some(Event::Confirmed(confirms)) => {
-            assert_eq!(
-                confirms,
-                [(
-                    ConfirmTag {
-                        channel: 1,
-                        sequence: number
-                    },
-                    true
-                )]
-            );
+            assert_eq!(confirms, [(ConfirmTag { channel: 1, sequence: number }, true)]);
         }
         other => panic!("not a confirm: {other:?}"),
     }
@@ -145,11 +102,7 @@ async fn take_one(
     known: &mut Known,
 ) {
     queue.get(0, false, link.clone());
-    let Some(Event::Got {
-        delivery: Some(delivery),
-        ..
-    }) = events.recv().await
-    else {
+    let Some(Event::Got { delivery: Some(delivery), .. }) = events.recv().await else {
         panic!("a message waits")
     };
     let number = number_of(delivery.block.message(delivery.index).body);
@@ -164,20 +117,14 @@ async fn check(image: &MemoryDisk, known: &Known, cut: u64) {
     let node = Node::start(Arc::new(image.clone()), CONFIG).expect("what a power cut leaves opens");
     let vhost = node.vhost("/").expect("the default one");
     let queue = vhost.topology().queue("orders").map(|entry| entry.handle.clone());
-    assert!(
-        queue.is_some() || !known.queue_declared,
-        "cut {cut}: the queue is gone"
-    );
+    assert!(queue.is_some() || !known.queue_declared, "cut {cut}: the queue is gone");
     let bound = vhost.topology().bindings_from("shop").next().is_some();
     assert!(bound || !known.bound, "cut {cut}: the binding is gone");
     let Some(queue) = queue else { return };
     let found = drain(&queue).await;
     for number in &known.confirmed {
         let settled = known.acknowledged.contains(number);
-        assert!(
-            settled || found.contains_key(number),
-            "cut {cut}: confirmed message {number} is gone"
-        );
+        assert!(settled || found.contains_key(number), "cut {cut}: confirmed message {number} is gone");
     }
     for (number, redelivered) in &found {
         assert!(
@@ -193,17 +140,11 @@ async fn drain(queue: &QueueHandle) -> BTreeMap<u64, bool> {
     let mut found = BTreeMap::new();
     loop {
         queue.get(0, true, link.clone());
-        let Some(Event::Got { delivery, .. }) = events.recv().await else {
-            panic!("not an answer")
-        };
+        let Some(Event::Got { delivery, .. }) = events.recv().await else { panic!("not an answer") };
         let Some(delivery) = delivery else { return found };
         let number = number_of(delivery.block.message(delivery.index).body);
         assert!(number < MESSAGES, "message {number} was never sent");
-        assert_eq!(
-            found.insert(number, delivery.redelivered),
-            None,
-            "message {number} came twice"
-        );
+        assert_eq!(found.insert(number, delivery.redelivered), None, "message {number} came twice");
     }
 }
 

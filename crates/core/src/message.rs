@@ -140,13 +140,7 @@ impl BlockBuilder {
     /// Copies the message in and says its index. Names are short strings of at most 255 bytes, and a
     /// block stays below 4 GiB: the protocol's body limit and the turn's size see to both.
     pub fn push(&mut self, message: Message<'_>) -> u32 {
-        let Message {
-            exchange,
-            routing_key,
-            envelope,
-            body,
-            traits,
-        } = message;
+        let Message { exchange, routing_key, envelope, body, traits } = message;
         let index = self.entries.len() as u32;
         self.entries.push(Entry {
             start: u32::try_from(self.bytes.len()).expect("a block stays below 4 GiB"),
@@ -156,8 +150,7 @@ impl BlockBuilder {
             key_len: u8::try_from(routing_key.len()).expect("routing keys are short strings"),
             traits,
         });
-        self.bytes
-            .reserve(exchange.len() + routing_key.len() + envelope.len() + body.len());
+        self.bytes.reserve(exchange.len() + routing_key.len() + envelope.len() + body.len());
         for part in [exchange, routing_key, envelope, body] {
             self.bytes.extend_from_slice(part);
         }
@@ -174,12 +167,7 @@ impl BlockBuilder {
         entries.shrink_to_fit();
         let charged = BLOCK_OVERHEAD_BYTES + bytes.capacity() + entries.capacity() * size_of::<Entry>();
         gauge.0.fetch_add(charged, Ordering::Relaxed);
-        Arc::new(Block {
-            bytes,
-            entries,
-            charged,
-            gauge: gauge.clone(),
-        })
+        Arc::new(Block { bytes, entries, charged, gauge: gauge.clone() })
     }
 }
 
@@ -191,32 +179,15 @@ mod tests {
     fn a_message_comes_out_as_it_went_in_and_the_gauge_follows_the_block() {
         let gauge = Gauge::default();
         let mut builder = BlockBuilder::new();
-        let traits = Traits {
-            persistent: true,
-            priority: 3,
-            ttl_ms: Some(9),
-            arrived_ms: 7,
-        };
+        let traits = Traits { persistent: true, priority: 3, ttl_ms: Some(9), arrived_ms: 7 };
         for body in [&b"one"[..], b"", b"three"] {
-            builder.push(Message {
-                exchange: b"ex",
-                routing_key: b"key",
-                envelope: b"env",
-                body,
-                traits,
-            });
+            builder.push(Message { exchange: b"ex", routing_key: b"key", envelope: b"env", body, traits });
         }
         let block = builder.finish(&gauge);
         assert!(builder.is_empty());
         let third = block.message(2);
         assert_eq!(
-            (
-                third.exchange,
-                third.routing_key,
-                third.envelope,
-                third.body,
-                third.traits
-            ),
+            (third.exchange, third.routing_key, third.envelope, third.body, third.traits),
             (&b"ex"[..], &b"key"[..], &b"env"[..], &b"three"[..], traits)
         );
         assert_eq!(gauge.bytes(), block.cost_bytes());

@@ -46,10 +46,7 @@ mod tests {
         assert_eq!(check_name(""), Err(NameError::Empty));
         assert_eq!(check_name("a"), Ok(()));
         assert_eq!(check_name(&"a".repeat(255)), Ok(()));
-        assert_eq!(
-            check_name(&"ñ".repeat(128)),
-            Err(NameError::TooLong { bytes: 256 })
-        );
+        assert_eq!(check_name(&"ñ".repeat(128)), Err(NameError::TooLong { bytes: 256 }));
     }
 
     #[test]

@@ -77,10 +77,7 @@ impl Table {
     }
 
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0
-            .iter()
-            .find(|(key, _)| &**key == name)
-            .map(|(_, value)| value)
+        self.0.iter().find(|(key, _)| &**key == name).map(|(_, value)| value)
     }
 
     /// Replaces the value of that name, or adds it at the end.
@@ -110,11 +107,6 @@ impl Table {
 
 impl<K: AsRef<str>> FromIterator<(K, Value)> for Table {
     fn from_iter<I: IntoIterator<Item = (K, Value)>>(entries: I) -> Table {
-        Table(
-            entries
-                .into_iter()
-                .map(|(key, value)| (key.as_ref().into(), value))
-                .collect(),
-        )
+        Table(entries.into_iter().map(|(key, value)| (key.as_ref().into(), value)).collect())
     }
 }

@@ -35,9 +35,7 @@ fn main() {
     // Cargo itself passes --bench.
     let mut arguments = env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let directory = arguments.next().map_or_else(env::temp_dir, PathBuf::from);
-    let seconds = arguments
-        .next()
-        .map_or(3.0, |seconds| seconds.parse().expect("seconds are a number"));
+    let seconds = arguments.next().map_or(3.0, |seconds| seconds.parse().expect("seconds are a number"));
     let names: Vec<_> = WAYS.iter().map(|(name, _)| *name).collect();
     println!("| dirty logs | {} |", names.join(" | "));
     println!("|---|{}", "---|".repeat(WAYS.len()));
@@ -87,11 +85,8 @@ impl Bench {
             Way::WriteAhead => (FlushStrategy::Sequential, true),
         };
         let disk = Arc::new(FileDisk::new(root.to_owned(), strategy));
-        let open = |index| {
-            Log::open(disk.clone(), format!("{index}").into(), LogConfig::default())
-                .unwrap()
-                .0
-        };
+        let open =
+            |index| Log::open(disk.clone(), format!("{index}").into(), LogConfig::default()).unwrap().0;
         Bench {
             logs: (0..logs).map(open).collect(),
             write_ahead: has_write_ahead.then(|| disk.open(Path::new("write-ahead")).unwrap()),
@@ -135,8 +130,7 @@ impl Bench {
     fn batch(&mut self) -> Bytes {
         let offset = self.logs[0].end_offset();
         self.builder.start(offset, 0);
-        self.builder
-            .push(offset, 0, None, Some(&[&[7; BATCH_BYTES]]), &[]);
+        self.builder.push(offset, 0, None, Some(&[&[7; BATCH_BYTES]]), &[]);
         self.builder.finish()
     }
 }

@@ -14,11 +14,7 @@ pub enum BatchError {
     #[error("the checksum says {stored:08x} and the bytes say {computed:08x}")]
     WrongChecksum { stored: u32, computed: u32 },
     #[error("{records} records do not fit in {bytes} bytes and {offsets} offsets")]
-    BadRecordCount {
-        records: i32,
-        bytes: usize,
-        offsets: i64,
-    },
+    BadRecordCount { records: i32, bytes: usize, offsets: i64 },
     #[error("records compressed with codec {0} cannot be read one by one")]
     Compressed(u8),
     #[error("{0} of a record is malformed")]

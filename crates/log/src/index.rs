@@ -41,22 +41,13 @@ impl SegmentIndex {
     pub(crate) fn add(&mut self, segment_base: i64, position: u64, batch: &[u8], interval_bytes: u32) {
         let relative = |offset: i64| (offset - segment_base) as u32;
         let timestamp_ms = batch::max_timestamp(batch);
-        if self
-            .latest
-            .is_none_or(|latest| timestamp_ms > latest.timestamp_ms)
-        {
+        if self.latest.is_none_or(|latest| timestamp_ms > latest.timestamp_ms) {
             let relative_offset = relative(batch::last_offset(batch));
-            self.latest = Some(TimeEntry {
-                timestamp_ms,
-                relative_offset,
-            });
+            self.latest = Some(TimeEntry { timestamp_ms, relative_offset });
         }
         if self.bytes_since_entry > u64::from(interval_bytes) {
             let relative_offset = relative(batch::base_offset(batch));
-            self.offsets.push(OffsetEntry {
-                relative_offset,
-                position: position as u32,
-            });
+            self.offsets.push(OffsetEntry { relative_offset, position: position as u32 });
             self.push_latest_time();
             self.bytes_since_entry = 0;
         }
@@ -70,17 +61,13 @@ impl SegmentIndex {
 
     /// The last entry at or below an offset.
     pub(crate) fn entry_for_offset(&self, relative_offset: i64) -> Option<OffsetEntry> {
-        let after = self
-            .offsets
-            .partition_point(|entry| i64::from(entry.relative_offset) <= relative_offset);
+        let after = self.offsets.partition_point(|entry| i64::from(entry.relative_offset) <= relative_offset);
         Some(self.offsets[after.checked_sub(1)?])
     }
 
     /// The last entry before a time.
     pub(crate) fn entry_before_time(&self, timestamp_ms: i64) -> Option<TimeEntry> {
-        let after = self
-            .times
-            .partition_point(|entry| entry.timestamp_ms < timestamp_ms);
+        let after = self.times.partition_point(|entry| entry.timestamp_ms < timestamp_ms);
         Some(self.times[after.checked_sub(1)?])
     }
 
@@ -114,21 +101,12 @@ impl SegmentIndex {
             .is_sorted_by(|a, b| a.relative_offset < b.relative_offset && a.position < b.position)
             && times.is_sorted_by(|a, b| a.timestamp_ms < b.timestamp_ms);
         let latest = Some(*times.last()?);
-        (is_whole && is_sorted).then_some(SegmentIndex {
-            offsets,
-            times,
-            latest,
-            bytes_since_entry: 0,
-        })
+        (is_whole && is_sorted).then_some(SegmentIndex { offsets, times, latest, bytes_since_entry: 0 })
     }
 
     fn push_latest_time(&mut self) {
         let Some(latest) = self.latest else { return };
-        if self
-            .times
-            .last()
-            .is_none_or(|last| latest.timestamp_ms > last.timestamp_ms)
-        {
+        if self.times.last().is_none_or(|last| latest.timestamp_ms > last.timestamp_ms) {
             self.times.push(latest);
         }
     }
@@ -158,17 +136,11 @@ mod tests {
     #[test]
     fn an_entry_is_made_each_time_the_interval_is_passed() {
         let index = index_of(&[(100, 10), (101, 30), (102, 20), (103, 40)]);
-        let offsets: Vec<_> = index
-            .offsets
-            .iter()
-            .map(|entry| (entry.relative_offset, entry.position))
-            .collect();
+        let offsets: Vec<_> =
+            index.offsets.iter().map(|entry| (entry.relative_offset, entry.position)).collect();
         assert_eq!(offsets, [(1, 70), (2, 140), (3, 210)]);
-        let times: Vec<_> = index
-            .times
-            .iter()
-            .map(|entry| (entry.timestamp_ms, entry.relative_offset))
-            .collect();
+        let times: Vec<_> =
+            index.times.iter().map(|entry| (entry.timestamp_ms, entry.relative_offset)).collect();
         assert_eq!(times, [(30, 1), (40, 3)]);
     }
 

@@ -104,8 +104,7 @@ impl Journal {
         file.set_len(0)?;
         let (len, next_offset) = write_snapshot(&mut self.builder, &*file, entries)?;
         self.disk.sync(std::slice::from_ref(&file))?;
-        self.disk
-            .rename(&unfinished, &path_of(&self.dir, number, SUFFIX))?;
+        self.disk.rename(&unfinished, &path_of(&self.dir, number, SUFFIX))?;
         self.name_is_durable = false;
         self.make_name_durable()?;
         self.disk.remove_file(&path_of(&self.dir, self.number, SUFFIX))?;
@@ -175,22 +174,13 @@ struct Contents {
 fn read_contents(file: &dyn DiskFile, path: &Path) -> Result<Contents, LogError> {
     let file_len = file.len()?;
     let recovery = Recovery::default();
-    let mut contents = Contents {
-        entries: Vec::new(),
-        len: file_len,
-        snapshot_bytes: 0,
-        next_offset: 0,
-        recovery,
-    };
+    let mut contents =
+        Contents { entries: Vec::new(), len: file_len, snapshot_bytes: 0, next_offset: 0, recovery };
     let mut scanner = Scanner::new(file, 0..file_len, 0..i64::MAX, SCAN_CHUNK_BYTES);
     while let Some(found) = scanner.next()? {
         match found {
             Found::Batch { position, batch } => contents.add(position, &batch)?,
-            Found::Damage {
-                bytes,
-                reaches_end: true,
-                ..
-            } => contents.len = bytes.start,
+            Found::Damage { bytes, reaches_end: true, .. } => contents.len = bytes.start,
             Found::Damage { bytes, offsets, .. } => {
                 contents.recovery.damaged.push(Damage::new(path, bytes, offsets));
             }
@@ -207,8 +197,7 @@ impl Contents {
     fn add(&mut self, position: u64, batch: &RecordBatch) -> Result<(), BatchError> {
         for record in batch.records() {
             let record = record?;
-            self.entries
-                .push(batch.bytes().slice_ref(record.value.unwrap_or_default()));
+            self.entries.push(batch.bytes().slice_ref(record.value.unwrap_or_default()));
             if record.key == Some(SNAPSHOT_KEY) {
                 self.snapshot_bytes = position + batch.len_bytes() as u64;
             }

@@ -26,10 +26,7 @@ pub struct Record<'a> {
 
 impl<'a> Record<'a> {
     pub fn headers(&self) -> Headers<'a> {
-        Headers {
-            rest: self.header_bytes,
-            left: self.header_count,
-        }
+        Headers { rest: self.header_bytes, left: self.header_count }
     }
 }
 
@@ -91,9 +88,7 @@ impl<'a> Records<'a> {
 
     fn read(&mut self) -> Result<Record<'a>, BatchError> {
         let malformed = BatchError::BadRecord;
-        let mut body = take_bytes(&mut self.rest)
-            .flatten()
-            .ok_or(malformed("the length"))?;
+        let mut body = take_bytes(&mut self.rest).flatten().ok_or(malformed("the length"))?;
         let _attributes = body.split_off_first().ok_or(malformed("the attributes"))?;
         let timestamp_delta = varint::take_long(&mut body).ok_or(malformed("the timestamp"))?;
         let offset_delta = varint::take_int(&mut body).ok_or(malformed("the offset"))?;
@@ -107,14 +102,7 @@ impl<'a> Records<'a> {
         check_headers(body, header_count).ok_or(malformed("a header"))?;
         let own_timestamp = self.base_timestamp.wrapping_add(timestamp_delta);
         let timestamp_ms = self.append_timestamp.unwrap_or(own_timestamp);
-        Ok(Record {
-            offset,
-            timestamp_ms,
-            key,
-            value,
-            header_count,
-            header_bytes: body,
-        })
+        Ok(Record { offset, timestamp_ms, key, value, header_count, header_bytes: body })
     }
 }
 

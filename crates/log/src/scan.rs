@@ -29,11 +29,7 @@ pub(crate) enum Found {
     /// A batch whose every byte is verified.
     Batch { position: u64, batch: RecordBatch },
     /// Bytes that are no batch, up to the next one or to the end.
-    Damage {
-        bytes: Range<u64>,
-        offsets: Range<i64>,
-        reaches_end: bool,
-    },
+    Damage { bytes: Range<u64>, offsets: Range<i64>, reaches_end: bool },
 }
 
 impl<'a> Scanner<'a> {
@@ -111,17 +107,10 @@ impl<'a> Scanner<'a> {
             self.advance(step);
             let reaches_end = self.position >= self.end;
             if reaches_end || self.whole_batch_bytes()?.is_some() {
-                let next_offset = if reaches_end {
-                    self.offset_limit
-                } else {
-                    batch::base_offset(&self.buffer)
-                };
+                let next_offset =
+                    if reaches_end { self.offset_limit } else { batch::base_offset(&self.buffer) };
                 let offsets = self.next_offset..next_offset;
-                return Ok(Found::Damage {
-                    bytes: start..self.position,
-                    offsets,
-                    reaches_end,
-                });
+                return Ok(Found::Damage { bytes: start..self.position, offsets, reaches_end });
             }
         }
     }
@@ -143,9 +132,7 @@ impl<'a> Scanner<'a> {
         let held = self.buffer.len();
         let mut filled = BytesMut::zeroed(left.min(self.chunk_bytes.max(wanted) as u64) as usize);
         filled[..held].copy_from_slice(&self.buffer);
-        let read = self
-            .file
-            .read_at(&mut filled[held..], self.position + held as u64)?;
+        let read = self.file.read_at(&mut filled[held..], self.position + held as u64)?;
         filled.truncate(held + read);
         self.buffer = filled;
         Ok(self.buffer.len() >= wanted)

@@ -53,13 +53,7 @@ impl Segment {
         if file.len()? > 0 {
             file.set_len(0)?;
         }
-        Ok(Segment::growing(
-            base_offset,
-            path,
-            file,
-            0,
-            SegmentIndex::default(),
-        ))
+        Ok(Segment::growing(base_offset, path, file, 0, SegmentIndex::default()))
     }
 
     /// A segment whose content is known, to be written on.
@@ -71,13 +65,7 @@ impl Segment {
         index: SegmentIndex,
     ) -> Segment {
         let index = RwLock::new(Index::Growing(index));
-        Segment {
-            base_offset,
-            path,
-            file,
-            len: AtomicU64::new(len),
-            index,
-        }
+        Segment { base_offset, path, file, len: AtomicU64::new(len), index }
     }
 
     /// Opens a segment that others follow.
@@ -96,13 +84,7 @@ impl Segment {
             index_files.write(&rebuild_index(&*file, len, offsets, interval_bytes)?)?;
         }
         let index = RwLock::new(Index::Sealed(index_files));
-        Ok(Segment {
-            base_offset,
-            path,
-            file,
-            len: AtomicU64::new(len),
-            index,
-        })
+        Ok(Segment { base_offset, path, file, len: AtomicU64::new(len), index })
     }
 
     pub(crate) fn len_bytes(&self) -> u64 {
@@ -147,22 +129,14 @@ impl Segment {
         let Some(entry) = entry.flatten() else {
             return Ok((0, self.base_offset));
         };
-        let (position, found) = (
-            u64::from(entry.position),
-            self.base_offset + i64::from(entry.relative_offset),
-        );
-        if self.holds_header(position, found)? {
-            Ok((position, found))
-        } else {
-            Ok((0, self.base_offset))
-        }
+        let (position, found) =
+            (u64::from(entry.position), self.base_offset + i64::from(entry.relative_offset));
+        if self.holds_header(position, found)? { Ok((position, found)) } else { Ok((0, self.base_offset)) }
     }
 
     /// An offset from which on the first record at or after a time is to be looked for.
     pub(crate) fn offset_before_time(&self, timestamp_ms: i64) -> io::Result<i64> {
-        let entry = self
-            .with_index(|index| index.entry_before_time(timestamp_ms))?
-            .flatten();
+        let entry = self.with_index(|index| index.entry_before_time(timestamp_ms))?.flatten();
         Ok(self.base_offset + entry.map_or(0, |entry| i64::from(entry.relative_offset)))
     }
 
@@ -211,17 +185,11 @@ impl Segment {
 impl IndexFiles {
     fn open(disk: &dyn Disk, dir: &Path, base_offset: i64) -> io::Result<IndexFiles> {
         let open = |suffix| disk.open(&path_of(dir, base_offset, suffix));
-        Ok(IndexFiles {
-            offsets: open(OFFSET_INDEX_SUFFIX)?,
-            times: open(TIME_INDEX_SUFFIX)?,
-        })
+        Ok(IndexFiles { offsets: open(OFFSET_INDEX_SUFFIX)?, times: open(TIME_INDEX_SUFFIX)? })
     }
 
     fn write(&self, index: &SegmentIndex) -> io::Result<()> {
-        for (file, bytes) in [
-            (&self.offsets, index.encode_offsets()),
-            (&self.times, index.encode_times()),
-        ] {
+        for (file, bytes) in [(&self.offsets, index.encode_offsets()), (&self.times, index.encode_times())] {
             file.write_all_at(&bytes, 0)?;
             file.set_len(bytes.len() as u64)?;
         }
@@ -280,12 +248,9 @@ mod tests {
         assert_eq!(file_name(42, LOG_SUFFIX), "00000000000000000042.log");
         assert_eq!(base_offset_of("00000000000000000042.log", LOG_SUFFIX), Some(42));
         assert_eq!(indexed_offset_of("00000000000000000042.timeindex"), Some(42));
-        for name in [
-            "42.log",
-            "0000000000000000004x.log",
-            "00000000000000000042.index",
-            "99999999999999999999.log",
-        ] {
+        for name in
+            ["42.log", "0000000000000000004x.log", "00000000000000000042.index", "99999999999999999999.log"]
+        {
             assert_eq!(base_offset_of(name, LOG_SUFFIX), None, "{name}");
         }
     }

@@ -65,19 +65,11 @@ fn a_log_cut_at_any_byte_recovers_the_batches_before_it() {
         let (mut log, recovery) = open(&disk, 1 << 20);
         let (expected, expected_bytes) = batches_within(&batches, cut);
         assert_eq!(read_all(&log), expected, "cut at {cut}");
-        assert_eq!(
-            recovery.truncated_bytes as usize,
-            cut - expected_bytes,
-            "cut at {cut}"
-        );
+        assert_eq!(recovery.truncated_bytes as usize, cut - expected_bytes, "cut at {cut}");
         assert!(recovery.damaged.is_empty());
         let next = batch(log.end_offset(), 1, 10);
         log.append(&next).unwrap();
-        assert_eq!(
-            read_all(&open(&disk, 1 << 20).0),
-            [expected, &[next]].concat(),
-            "cut at {cut}"
-        );
+        assert_eq!(read_all(&open(&disk, 1 << 20).0), [expected, &[next]].concat(), "cut at {cut}");
     }
 }
 
@@ -91,10 +83,7 @@ fn a_write_that_left_zeros_is_a_torn_tail() {
         let (log, recovery) = open(&disk_with(Path::new(FIRST_SEGMENT), &torn), 1 << 20);
         let served = read_all(&log);
         assert_eq!(served, batches[..served.len()], "zeros from {kept}");
-        assert!(
-            served.len() >= batches_within(&batches, kept).0.len(),
-            "zeros from {kept}"
-        );
+        assert!(served.len() >= batches_within(&batches, kept).0.len(), "zeros from {kept}");
         assert!(recovery.damaged.is_empty());
     }
 }
@@ -125,17 +114,11 @@ fn a_later_write_that_survived_an_earlier_one_is_kept_behind_damage() {
         (recovery.damaged[0].position, recovery.damaged[0].bytes),
         (hole.start as u64, hole.len() as u64)
     );
-    assert_eq!(
-        recovery.damaged[0].offsets,
-        offsets_of(&batches[1]).start..offsets_of(&batches[3]).start
-    );
+    assert_eq!(recovery.damaged[0].offsets, offsets_of(&batches[1]).start..offsets_of(&batches[3]).start);
 }
 
 fn a_step() -> impl Strategy<Value = Step> {
-    let batches = vec(
-        (1..4i64, 0..80usize, prop_oneof![3 => Just(0i64), 1 => 1..5i64]),
-        1..4,
-    );
+    let batches = vec((1..4i64, 0..80usize, prop_oneof![3 => Just(0i64), 1 => 1..5i64]), 1..4);
     prop_oneof![
         6 => batches.prop_map(Step::Append),
         3 => Just(Step::Flush),
@@ -191,11 +174,7 @@ fn check_survivor(disk: &MemoryDisk, told: &Told) {
     assert!(recovery.damaged.is_empty(), "{recovery:?}");
     let served = read_all(&log);
     for batch in &served {
-        assert!(
-            told.appended.contains(batch),
-            "{:?} was never appended",
-            offsets_of(batch)
-        );
+        assert!(told.appended.contains(batch), "{:?} was never appended", offsets_of(batch));
     }
     assert!(served.is_sorted_by_key(|batch| offsets_of(batch).start));
     for batch in &told.appended {
@@ -225,14 +204,8 @@ fn check_flipped(batches: &[Bytes], damaged: &[u8], position: usize) {
         return;
     }
     assert_eq!(recovery.truncated_bytes, 0);
-    let [damage] = &recovery.damaged[..] else {
-        panic!("one batch was hit: {recovery:?}")
-    };
-    assert_eq!(
-        (damage.position, damage.bytes),
-        (start as u64, hit_bytes),
-        "flipped at {position}"
-    );
+    let [damage] = &recovery.damaged[..] else { panic!("one batch was hit: {recovery:?}") };
+    assert_eq!((damage.position, damage.bytes), (start as u64, hit_bytes), "flipped at {position}");
     assert_eq!(damage.offsets, offsets_of(&batches[hit]));
 }
 

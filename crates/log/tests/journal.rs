@@ -52,10 +52,7 @@ fn a_rewritten_journal_holds_the_snapshot_and_what_follows() {
     journal.append(&[b"c"]).unwrap();
     let (mut journal, entries, _) = open(&disk);
     assert_eq!(entries, ["ab", "c"]);
-    assert_eq!(
-        disk.list(Path::new(DIR)).unwrap(),
-        ["00000000000000000001.journal"]
-    );
+    assert_eq!(disk.list(Path::new(DIR)).unwrap(), ["00000000000000000001.journal"]);
     journal.rewrite(Vec::<Bytes>::new()).unwrap();
     assert!(open(&disk).1.is_empty());
 }
@@ -174,11 +171,7 @@ fn run(disk: &MemoryDisk, steps: &[Step], syncs: u64) -> Vec<Vec<Bytes>> {
                 is_promise = true;
             }
             Step::Rewrite { keep_all } => {
-                let kept = if *keep_all {
-                    0
-                } else {
-                    entries.len().saturating_sub(1)
-                };
+                let kept = if *keep_all { 0 } else { entries.len().saturating_sub(1) };
                 entries.drain(..kept);
                 journal.rewrite(&entries).unwrap();
                 is_promise = true;
@@ -203,10 +196,7 @@ fn check_survivor(disk: &MemoryDisk, states: &[Vec<Bytes>]) {
     assert!(states.contains(&entries), "{entries:?} is none of {states:?}");
     journal.append(&[b"next"]).unwrap();
     disk.sync(&journal.take_dirty()).unwrap();
-    assert_eq!(
-        open(&disk.crash(None)).1,
-        [&entries[..], &[Bytes::from_static(b"next")]].concat()
-    );
+    assert_eq!(open(&disk.crash(None)).1, [&entries[..], &[Bytes::from_static(b"next")]].concat());
 }
 
 fn open(disk: &MemoryDisk) -> (Journal, Vec<Bytes>, Recovery) {

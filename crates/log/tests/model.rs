@@ -66,10 +66,7 @@ proptest! {
 fn a_log_on_the_real_disk_is_read_back_after_reopening() {
     let root = tempfile::tempdir().unwrap();
     let disk = Arc::new(FileDisk::new(root.path().to_owned(), FlushStrategy::Adaptive));
-    let config = LogConfig {
-        segment_bytes: SEGMENT_BYTES,
-        ..LogConfig::default()
-    };
+    let config = LogConfig { segment_bytes: SEGMENT_BYTES, ..LogConfig::default() };
     let open = || Log::open(disk.clone(), DIR.into(), config.clone()).unwrap();
     let (mut log, _) = open();
     let batches: Vec<_> = (0..50).map(|offset| batch(offset, 1, 50)).collect();
@@ -81,12 +78,7 @@ fn a_log_on_the_real_disk_is_read_back_after_reopening() {
 }
 
 fn a_step() -> impl Strategy<Value = Step> {
-    let append = (
-        1..4usize,
-        1..4i64,
-        0..120usize,
-        prop_oneof![4 => Just(0i64), 1 => 1..9i64],
-    );
+    let append = (1..4usize, 1..4i64, 0..120usize, prop_oneof![4 => Just(0i64), 1 => 1..9i64]);
     let append = append.prop_map(|(batches, records, value_bytes, gap)| Step::Append {
         batches,
         records,
@@ -117,12 +109,9 @@ impl Model {
         let offset_at =
             |percent| log.start_offset() + (log.end_offset() - log.start_offset()) * percent / 100;
         match step {
-            Step::Append {
-                batches,
-                records,
-                value_bytes,
-                gap,
-            } => self.append(log, *batches, *records, *value_bytes, *gap),
+            Step::Append { batches, records, value_bytes, gap } => {
+                self.append(log, *batches, *records, *value_bytes, *gap)
+            }
             Step::Read { percent, bytes_max } => self.check_read(log, offset_at(percent), *bytes_max),
             Step::FindTime { percent } => self.check_time(log, offset_at(percent) * 10 - 5),
             Step::Trim { percent } => {
@@ -148,9 +137,7 @@ impl Model {
 
     fn append(&mut self, log: &mut Log, batches: usize, records: i64, value_bytes: usize, gap: i64) {
         let base = |index: usize| self.end_offset + gap + records * index as i64;
-        let new: Vec<_> = (0..batches)
-            .map(|index| batch(base(index), records, value_bytes))
-            .collect();
+        let new: Vec<_> = (0..batches).map(|index| batch(base(index), records, value_bytes)).collect();
         self.end_offset = base(batches);
         log.append_all(&new).unwrap();
         self.batches.extend(new);
@@ -186,18 +173,13 @@ impl Model {
     /// Each record's time is ten times its offset.
     fn check_time(&self, log: &Log, timestamp_ms: i64) {
         let mut offsets = self.batches.iter().flat_map(offsets_of);
-        let expected = offsets
-            .find(|offset| offset * 10 >= timestamp_ms)
-            .map(|offset| (offset, offset * 10));
+        let expected = offsets.find(|offset| offset * 10 >= timestamp_ms).map(|offset| (offset, offset * 10));
         assert_eq!(log.reader().offset_for_time(timestamp_ms).unwrap(), expected);
     }
 
     fn check(&self, log: &Log) {
         assert_eq!(log.end_offset(), self.end_offset);
-        assert_eq!(
-            log.size_bytes(),
-            self.batches.iter().map(|batch| batch.len() as u64).sum::<u64>()
-        );
+        assert_eq!(log.size_bytes(), self.batches.iter().map(|batch| batch.len() as u64).sum::<u64>());
         assert_eq!(read_from(&log.reader(), log.start_offset()), self.batches);
         assert!(log.reader().take_damage().is_empty());
     }

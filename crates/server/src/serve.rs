@@ -27,6 +27,9 @@ const DISK_REVIEW: Duration = Duration::from_secs(1);
 /// Free bytes below which publishers wait; RabbitMQ's default `disk_free_limit`.
 const DISK_FREE_BYTES_MIN: u64 = 50_000_000;
 
+/// How long clients have to leave when the broker stops.
+const FAREWELL: Duration = Duration::from_secs(3);
+
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
     #[error("{what}: {error}")]
@@ -42,10 +45,7 @@ enum ServeError {
 pub(crate) fn run(flags: Flags) -> ExitCode {
     start_log();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| ServeError::Io {
-        what: "starting the runtime".into(),
-        error,
-    });
+    let runtime = runtime.map_err(|error| ServeError::Io { what: "starting the runtime".into(), error });
     match runtime.and_then(|runtime| runtime.block_on(serve(&flags))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -58,9 +58,7 @@ pub(crate) fn run(flags: Flags) -> ExitCode {
 /// Lines for people on a terminal, JSON for whatever collects them otherwise. `CAUCE_LOG` says how much.
 fn start_log() {
     let filter = EnvFilter::try_from_env("CAUCE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         lines.init();
     } else {
@@ -73,17 +71,8 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     let _lock = directory::claim(&config.data)?;
     let disk = Arc::new(FileDisk::new(config.data.clone(), FlushStrategy::Adaptive));
     let memory_bytes = config.memory_bytes;
-    let node = Node::start(
-        disk.clone(),
-        NodeConfig {
-            flush: config.flush,
-            memory_bytes,
-        },
-    )?;
-    let io = |error| ServeError::Io {
-        what: format!("listening on {}", config.amqp),
-        error,
-    };
+    let node = Node::start(disk.clone(), NodeConfig { flush: config.flush, memory_bytes })?;
+    let io = |error| ServeError::Io { what: format!("listening on {}", config.amqp), error };
     let listener = TcpListener::bind(&config.amqp).await.map_err(io)?;
     let address = listener.local_addr().map_err(io)?;
     tracing::info!(%address, data = %config.data.display(), memory_bytes, "accepting AMQP clients");
@@ -96,12 +85,14 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     if flags.print_ports {
         println!("{}", serde_json::json!({ "amqp": address.to_string() }));
     }
-    wait_for_end().await.map_err(|error| ServeError::Io {
-        what: "waiting for signals".into(),
-        error,
-    })?;
+    wait_for_end().await.map_err(|error| ServeError::Io { what: "waiting for signals".into(), error })?;
     tracing::info!("stopping");
     listening.abort();
+    node.close_connections("broker forced connection closure with reason 'shutdown'");
+    let left = tokio::time::Instant::now() + FAREWELL;
+    while node.connection_count() > 0 && tokio::time::Instant::now() < left {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     node.flush().await;
     Ok(())
 }

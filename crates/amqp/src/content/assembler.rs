@@ -137,17 +137,12 @@ impl ContentAssembler {
         }
         let header = ContentHeader::decode(payload)?;
         if header.class_id != BASIC_CLASS {
-            return Err(ContentError::WrongClass {
-                class: header.class_id,
-            });
+            return Err(ContentError::WrongClass { class: header.class_id });
         }
         let remaining = header.body_size;
         if remaining > self.body_bytes_max {
             self.state = State::Skip { remaining };
-            return Err(ContentError::TooLarge {
-                size: remaining,
-                max: self.body_bytes_max,
-            });
+            return Err(ContentError::TooLarge { size: remaining, max: self.body_bytes_max });
         }
         self.properties.clear();
         self.properties.extend_from_slice(header.properties);
@@ -169,9 +164,7 @@ impl ContentAssembler {
             State::Body { remaining } if length > remaining => Err(ContentError::BodyTooLong),
             State::Body { remaining } if length < remaining => {
                 self.body.extend_from_slice(payload);
-                self.state = State::Body {
-                    remaining: remaining - length,
-                };
+                self.state = State::Body { remaining: remaining - length };
                 Ok(None)
             }
             State::Body { .. } if self.body.is_empty() => Ok(Some(self.whole(Cow::Borrowed(payload)))),

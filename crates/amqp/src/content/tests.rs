@@ -12,18 +12,7 @@ use crate::reply::ReplyCode;
 #[test]
 fn a_delivery_is_a_method_a_header_and_a_body() {
     let mut out = Vec::new();
-    write_deliver(
-        &mut out,
-        4096,
-        3,
-        "tag",
-        258,
-        true,
-        b"ex",
-        b"key",
-        &[0x10, 0, 2],
-        b"hello",
-    );
+    write_deliver(&mut out, 4096, 3, "tag", 258, true, b"ex", b"key", &[0x10, 0, 2], b"hello");
     assert_eq!(
         out,
         b"\x01\x00\x03\x00\x00\x00\x18\x00\x3C\x00\x3C\x03tag\x00\x00\x00\x00\x00\x00\x01\x02\x01\x02ex\x03key\xCE\
@@ -52,10 +41,7 @@ fn check_split(body_size: usize, pieces: usize) {
     write_publish(&mut out, 4096, 1, b"", b"q", false, &[0, 0], &vec![7; body_size]);
     let frames = frames(&out, 4096);
     assert_eq!(frames.len(), 2 + pieces);
-    assert_eq!(
-        frames[2..].iter().map(|frame| frame.payload.len()).sum::<usize>(),
-        body_size
-    );
+    assert_eq!(frames[2..].iter().map(|frame| frame.payload.len()).sum::<usize>(), body_size);
 }
 
 #[test]
@@ -63,41 +49,19 @@ fn every_writer_writes_the_method_it_names() {
     let (exchange, routing_key) = ("ex", "key");
     check_method(
         |out| write_deliver(out, 0, 1, "tag", 9, true, b"ex", b"key", &[0, 0], b"b"),
-        BasicDeliver {
-            consumer_tag: "tag",
-            delivery_tag: 9,
-            redelivered: true,
-            exchange,
-            routing_key,
-        },
+        BasicDeliver { consumer_tag: "tag", delivery_tag: 9, redelivered: true, exchange, routing_key },
     );
     check_method(
         |out| write_publish(out, 0, 1, b"ex", b"key", true, &[0, 0], b"b"),
-        BasicPublish {
-            exchange,
-            routing_key,
-            mandatory: true,
-            immediate: false,
-        },
+        BasicPublish { exchange, routing_key, mandatory: true, immediate: false },
     );
     check_method(
         |out| write_return(out, 0, 1, 312, "NO_ROUTE", b"ex", b"key", &[0, 0], b"b"),
-        BasicReturn {
-            reply_code: 312,
-            reply_text: "NO_ROUTE",
-            exchange,
-            routing_key,
-        },
+        BasicReturn { reply_code: 312, reply_text: "NO_ROUTE", exchange, routing_key },
     );
     check_method(
         |out| write_get_ok(out, 0, 1, 9, false, b"ex", b"key", 4, &[0, 0], b"b"),
-        BasicGetOk {
-            delivery_tag: 9,
-            redelivered: false,
-            exchange,
-            routing_key,
-            message_count: 4,
-        },
+        BasicGetOk { delivery_tag: 9, redelivered: false, exchange, routing_key, message_count: 4 },
     );
 }
 
@@ -112,24 +76,15 @@ fn check_method<'a>(write: impl FnOnce(&mut Vec<u8>), expected: impl Into<Method
 #[test]
 fn a_message_is_whole_with_its_last_body_frame() {
     check("publish; header 5; body hello", &["hello borrowed"]);
-    check(
-        "publish; header 0; publish; header 1; body x",
-        &[" borrowed", "x borrowed"],
-    );
+    check("publish; header 0; publish; header 1; body x", &[" borrowed", "x borrowed"]);
     check("publish; header 5; body he; body llo", &["hello owned"]);
     check("publish; header 2; body ; body hi", &["hi borrowed"]);
 }
 
 #[test]
 fn a_frame_out_of_turn_is_unexpected() {
-    check(
-        "header 5",
-        &["505 expected method frame, got non method frame instead"],
-    );
-    check(
-        "body x",
-        &["505 expected method frame, got non method frame instead"],
-    );
+    check("header 5", &["505 expected method frame, got non method frame instead"]);
+    check("body x", &["505 expected method frame, got non method frame instead"]);
     let no_header = "505 expected content header for class 60, got non content header frame instead";
     check("publish; body x", &[no_header]);
     check("publish; publish", &[no_header]);
@@ -140,14 +95,8 @@ fn a_frame_out_of_turn_is_unexpected() {
         "publish; header-of-class-50",
         &["505 expected content header for class 60, got one for class 50 instead"],
     );
-    check(
-        "publish; header 2; body abc",
-        &["501 content body frame exceeds remaining content size"],
-    );
-    check(
-        "publish; header-cut",
-        &["501 content header: 8 bytes wanted where 0 are left"],
-    );
+    check("publish; header 2; body abc", &["501 content body frame exceeds remaining content size"]);
+    check("publish; header-cut", &["501 content header: 8 bytes wanted where 0 are left"]);
 }
 
 #[test]
@@ -241,12 +190,7 @@ fn check(script: &str, expected: &[&str]) {
 }
 
 fn run<'x>(assembler: &'x mut ContentAssembler, step: &'x str) -> Result<Option<Content<'x>>, ContentError> {
-    let publish = BasicPublish {
-        exchange: "ex",
-        routing_key: "key",
-        mandatory: false,
-        immediate: false,
-    };
+    let publish = BasicPublish { exchange: "ex", routing_key: "key", mandatory: false, immediate: false };
     match step.split_once(' ') {
         None if step == "publish" => assembler.publish(&publish).map(|()| None),
         None if step == "header-of-class-50" => assembler.header(&header(50, 5)),
@@ -259,25 +203,13 @@ fn run<'x>(assembler: &'x mut ContentAssembler, step: &'x str) -> Result<Option<
 
 fn header(class_id: u16, body_size: u64) -> Vec<u8> {
     let mut out = Vec::new();
-    ContentHeader {
-        class_id,
-        body_size,
-        properties: &[0, 0],
-    }
-    .encode(&mut out);
+    ContentHeader { class_id, body_size, properties: &[0, 0] }.encode(&mut out);
     out
 }
 
 fn describe(content: &Content<'_>) -> String {
-    assert_eq!(
-        (content.exchange, content.routing_key, content.properties),
-        ("ex", "key", &[0, 0][..])
-    );
-    let owner = if matches!(content.body, Cow::Borrowed(_)) {
-        "borrowed"
-    } else {
-        "owned"
-    };
+    assert_eq!((content.exchange, content.routing_key, content.properties), ("ex", "key", &[0, 0][..]));
+    let owner = if matches!(content.body, Cow::Borrowed(_)) { "borrowed" } else { "owned" };
     format!("{} {owner}", std::str::from_utf8(&content.body).unwrap())
 }
 

@@ -115,11 +115,7 @@ pub(super) struct FieldReader<'a> {
 
 impl<'a> FieldReader<'a> {
     pub(super) fn new(payload: &'a [u8]) -> FieldReader<'a> {
-        FieldReader {
-            bytes: Reader::new(payload),
-            bits: 0,
-            bits_left: 0,
-        }
+        FieldReader { bytes: Reader::new(payload), bits: 0, bits_left: 0 }
     }
 
     #[inline]
@@ -168,10 +164,7 @@ impl<'o> FieldWriter<'o> {
             self.out.push(0);
             self.bits_used = 0;
         }
-        let octet = self
-            .out
-            .last_mut()
-            .expect("an octet for bits was just pushed or is being filled");
+        let octet = self.out.last_mut().expect("an octet for bits was just pushed or is being filled");
         *octet |= u8::from(bit) << self.bits_used;
         self.bits_used += 1;
     }
@@ -252,8 +245,6 @@ impl<'a> Field<'a> for RawTable<'a> {
 impl Method<'_> {
     /// Appends the whole frame.
     pub fn write_frame(&self, channel: u16, out: &mut Vec<u8>) {
-        crate::frame::write_with(out, crate::frame::FrameKind::Method, channel, |out| {
-            self.encode(out)
-        });
+        crate::frame::write_with(out, crate::frame::FrameKind::Method, channel, |out| self.encode(out));
     }
 }

@@ -14,22 +14,8 @@ fn methods_read_and_write_as_rabbitmq_does() {
     check("00280033", ExchangeUnbindOk {});
     check("003c004800", BasicGetEmpty {});
     check("000a0028012f0000", ConnectionOpen { virtual_host: "/" });
-    check(
-        "000a001e07ff00020000003c",
-        ConnectionTune {
-            channel_max: 2047,
-            frame_max: 131072,
-            heartbeat: 60,
-        },
-    );
-    check(
-        "003c0078000000000000000703",
-        BasicNack {
-            delivery_tag: 7,
-            multiple: true,
-            requeue: true,
-        },
-    );
+    check("000a001e07ff00020000003c", ConnectionTune { channel_max: 2047, frame_max: 131072, heartbeat: 60 });
+    check("003c0078000000000000000703", BasicNack { delivery_tag: 7, multiple: true, requeue: true });
     check(
         "000a000b000000110770726f64756374530000000470696b6105504c41494e0000000c00677565737400677565737405656e5f5553",
         ConnectionStartOk {
@@ -41,12 +27,7 @@ fn methods_read_and_write_as_rabbitmq_does() {
     );
     check(
         "001400280194094e4f545f464f554e440032000a",
-        ChannelClose {
-            reply_code: 404,
-            reply_text: "NOT_FOUND",
-            class_id: 50,
-            method_id: 10,
-        },
+        ChannelClose { reply_code: 404, reply_text: "NOT_FOUND", class_id: 50, method_id: 10 },
     );
     check(
         "001e000a052f6461746115",
@@ -61,13 +42,7 @@ fn methods_read_and_write_as_rabbitmq_does() {
     );
     check(
         "003c00470000000000000001000165016b00000009",
-        BasicGetOk {
-            delivery_tag: 1,
-            redelivered: false,
-            exchange: "e",
-            routing_key: "k",
-            message_count: 9,
-        },
+        BasicGetOk { delivery_tag: 1, redelivered: false, exchange: "e", routing_key: "k", message_count: 9 },
     );
 }
 
@@ -87,12 +62,7 @@ fn tickets_are_skipped_and_bits_share_an_octet() {
     );
     check(
         "003c00280000026578036b657901",
-        BasicPublish {
-            exchange: "ex",
-            routing_key: "key",
-            mandatory: true,
-            immediate: false,
-        },
+        BasicPublish { exchange: "ex", routing_key: "key", mandatory: true, immediate: false },
     );
     check(
         "003c001400000171037461670a00000000",
@@ -141,24 +111,14 @@ fn tickets_are_skipped_and_bits_share_an_octet() {
     );
     check(
         "00320032000001710165016b00000000",
-        QueueUnbind {
-            queue: "q",
-            exchange: "e",
-            routing_key: "k",
-            arguments: RawTable(b""),
-        },
+        QueueUnbind { queue: "q", exchange: "e", routing_key: "k", arguments: RawTable(b"") },
     );
 }
 
 #[test]
 fn a_publish_is_recognised_by_its_number() {
     let payload = hex("003c00280000026578036b657901");
-    let expected = BasicPublish {
-        exchange: "ex",
-        routing_key: "key",
-        mandatory: true,
-        immediate: false,
-    };
+    let expected = BasicPublish { exchange: "ex", routing_key: "key", mandatory: true, immediate: false };
     assert_eq!(decode_publish(&payload), Some(Ok(expected)));
     assert_eq!(decode_publish(&hex("003c004800")), None);
     assert!(decode_publish(&payload[..9]).unwrap().is_err());
@@ -167,38 +127,13 @@ fn a_publish_is_recognised_by_its_number() {
 
 #[test]
 fn what_is_not_a_method_is_refused_with_a_reason() {
-    refused(
-        "",
-        DecodeError::Truncated { needed: 2, left: 0 },
-        ReplyCode::FrameError,
-    );
-    refused(
-        "003c0063",
-        DecodeError::UnknownMethod {
-            class: 60,
-            method: 99,
-        },
-        ReplyCode::CommandInvalid,
-    );
-    refused(
-        "0063000a",
-        DecodeError::UnknownMethod {
-            class: 99,
-            method: 10,
-        },
-        ReplyCode::NotImplemented,
-    );
-    refused(
-        "0014000b0000000000",
-        DecodeError::TrailingBytes { left: 1 },
-        ReplyCode::FrameError,
-    );
+    refused("", DecodeError::Truncated { needed: 2, left: 0 }, ReplyCode::FrameError);
+    refused("003c0063", DecodeError::UnknownMethod { class: 60, method: 99 }, ReplyCode::CommandInvalid);
+    refused("0063000a", DecodeError::UnknownMethod { class: 99, method: 10 }, ReplyCode::NotImplemented);
+    refused("0014000b0000000000", DecodeError::TrailingBytes { left: 1 }, ReplyCode::FrameError);
     refused(
         "0014000bffffffff00",
-        DecodeError::Truncated {
-            needed: 0xFFFF_FFFF,
-            left: 1,
-        },
+        DecodeError::Truncated { needed: 0xFFFF_FFFF, left: 1 },
         ReplyCode::FrameError,
     );
     refused("000a002801ff0000", DecodeError::NotUtf8, ReplyCode::SyntaxError);
@@ -209,13 +144,7 @@ fn a_text_longer_than_a_short_string_is_cut_between_characters() {
     let reason = "ñ".repeat(200);
     let mut out = Vec::new();
     Method::from(ConnectionBlocked { reason: &reason }).encode(&mut out);
-    assert_eq!(
-        Method::decode(&out).unwrap(),
-        ConnectionBlocked {
-            reason: &reason[..254]
-        }
-        .into()
-    );
+    assert_eq!(Method::decode(&out).unwrap(), ConnectionBlocked { reason: &reason[..254] }.into());
 }
 
 #[test]
@@ -224,15 +153,9 @@ fn numbers_and_names_are_distinct() {
     let numbers: std::collections::HashSet<_> = methods.iter().map(Method::id).collect();
     let names: std::collections::HashSet<_> = methods.iter().map(Method::name).collect();
     assert_eq!((methods.len(), numbers.len(), names.len()), (66, 66, 66));
-    let with_content: Vec<_> = methods
-        .iter()
-        .filter(|method| method.has_content())
-        .map(Method::name)
-        .collect();
-    assert_eq!(
-        with_content,
-        ["basic.publish", "basic.return", "basic.deliver", "basic.get-ok"]
-    );
+    let with_content: Vec<_> =
+        methods.iter().filter(|method| method.has_content()).map(Method::name).collect();
+    assert_eq!(with_content, ["basic.publish", "basic.return", "basic.deliver", "basic.get-ok"]);
 }
 
 proptest! {
@@ -346,8 +269,5 @@ fn refused(payload: &str, expected: DecodeError, reply: ReplyCode) {
 }
 
 fn hex(digits: &str) -> Vec<u8> {
-    (0..digits.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
-        .collect()
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
 }

@@ -43,78 +43,44 @@ fn the_summary_says_what_a_broker_asks() {
     assert!(summary.is_persistent() && summary.has_headers());
     assert_eq!((summary.expiration, summary.priority), (Some("60"), Some(0)));
     assert_eq!((summary.user_id, summary.reply_to), (Some("u"), Some("r")));
-    assert_eq!(
-        PropertiesSummary::parse(&[0, 0]),
-        Ok(PropertiesSummary::default())
-    );
-    assert_eq!(
-        PropertiesSummary::parse(&[0x10, 0, 2]).unwrap().delivery_mode,
-        Some(2)
-    );
+    assert_eq!(PropertiesSummary::parse(&[0, 0]), Ok(PropertiesSummary::default()));
+    assert_eq!(PropertiesSummary::parse(&[0x10, 0, 2]).unwrap().delivery_mode, Some(2));
 }
 
 #[test]
 fn a_binary_identifier_is_no_error() {
     let bytes = b"\x04\x00\x02\xFF\xFE";
-    assert_eq!(
-        Properties::parse(bytes).unwrap().correlation_id(),
-        Some(&b"\xFF\xFE"[..])
-    );
+    assert_eq!(Properties::parse(bytes).unwrap().correlation_id(), Some(&b"\xFF\xFE"[..]));
     assert_eq!(PropertiesSummary::parse(bytes), Ok(PropertiesSummary::default()));
-    assert_eq!(
-        PropertiesSummary::parse(b"\x01\x00\x01\xFF"),
-        Err(DecodeError::NotUtf8)
-    );
+    assert_eq!(PropertiesSummary::parse(b"\x01\x00\x01\xFF"), Err(DecodeError::NotUtf8));
 }
 
 #[test]
 fn properties_cut_anywhere_are_refused() {
     for cut in 0..NEARLY_ALL.len() {
         assert!(Properties::parse(&NEARLY_ALL[..cut]).is_err(), "cut at {cut}");
-        assert!(
-            PropertiesSummary::parse(&NEARLY_ALL[..cut]).is_err(),
-            "cut at {cut}"
-        );
+        assert!(PropertiesSummary::parse(&NEARLY_ALL[..cut]).is_err(), "cut at {cut}");
     }
 }
 
 #[test]
 fn more_than_the_flags_announce_is_refused() {
-    assert_eq!(
-        Properties::parse(&[0, 0, 9]),
-        Err(DecodeError::TrailingBytes { left: 1 })
-    );
-    assert_eq!(
-        Properties::parse(&[0, 1, 0, 0]),
-        Err(DecodeError::UnknownPropertyFlags { flags: 1 })
-    );
+    assert_eq!(Properties::parse(&[0, 0, 9]), Err(DecodeError::TrailingBytes { left: 1 }));
+    assert_eq!(Properties::parse(&[0, 1, 0, 0]), Err(DecodeError::UnknownPropertyFlags { flags: 1 }));
     let lie = b"\x20\x00\xFF\xFF\xFF\xFF";
-    assert_eq!(
-        Properties::parse(lie),
-        Err(DecodeError::Truncated {
-            needed: 0xFFFF_FFFF,
-            left: 0
-        })
-    );
+    assert_eq!(Properties::parse(lie), Err(DecodeError::Truncated { needed: 0xFFFF_FFFF, left: 0 }));
 }
 
 #[test]
 fn a_header_is_a_class_a_size_and_properties() {
-    let header = ContentHeader {
-        class_id: 60,
-        body_size: 258,
-        properties: &[0, 0],
-    };
+    let header = ContentHeader { class_id: 60, body_size: 258, properties: &[0, 0] };
     let bytes = b"\x00\x3C\x00\x00\x00\x00\x00\x00\x00\x00\x01\x02\x00\x00";
     let mut out = Vec::new();
     header.encode(&mut out);
     assert_eq!(out, bytes);
     assert_eq!(ContentHeader::decode(bytes), Ok(header));
     assert!(ContentHeader::decode(&bytes[..11]).is_err());
-    assert_eq!(
-        ContentHeader::decode(b"\x00\x3C\x00\x07"),
-        Err(DecodeError::Weight { weight: 7 })
-    );
+    assert_eq!(ContentHeader::decode(b"\x00\x3C\x00\x07"), Err(DecodeError::Weight { weight: 7 }));
 }
 
 proptest! {
@@ -138,13 +104,7 @@ proptest! {
 
 fn properties() -> impl Strategy<Value = PropertiesBuf> {
     let short = || of(vec(any::<u8>(), 0..256));
-    let first = (
-        short(),
-        short(),
-        of(crate::table::tests::tables()),
-        of(any::<u8>()),
-        of(any::<u8>()),
-    );
+    let first = (short(), short(), of(crate::table::tests::tables()), of(any::<u8>()), of(any::<u8>()));
     let second = (short(), short(), short(), short(), of(any::<u64>()));
     let third = (short(), short(), short(), short());
     (first, second, third).prop_map(|(first, second, third)| {

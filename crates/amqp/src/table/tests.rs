@@ -29,10 +29,7 @@ fn every_type() -> Table {
         ("x", Value::Bytes([0, 255].into())),
         ("T", Value::Timestamp(1700000000)),
         ("V", Value::Void),
-        (
-            "A",
-            Value::List(vec![Value::I32(1), Value::text("a"), Value::List(vec![])]),
-        ),
+        ("A", Value::List(vec![Value::I32(1), Value::text("a"), Value::List(vec![])])),
         ("F", Value::Table(Table::from_iter([("k", Value::Bool(false))]))),
     ])
 }
@@ -46,9 +43,7 @@ fn every_type_reads_and_writes_as_rabbitmq_does() {
 
 #[test]
 fn both_letters_for_long_are_signed() {
-    let table = RawTable(b"\x01kL\xff\xff\xff\xff\xff\xff\xff\xff")
-        .decode()
-        .unwrap();
+    let table = RawTable(b"\x01kL\xff\xff\xff\xff\xff\xff\xff\xff").decode().unwrap();
     assert_eq!(table.get("k"), Some(&Value::I64(-1)));
 }
 
@@ -58,34 +53,16 @@ fn a_look_up_finds_the_first_and_reads_no_further() {
     assert_eq!(raw.get("a"), Ok(Some(Value::Bool(true))));
     assert_eq!(raw.get("b"), Err(DecodeError::UnknownFieldType { letter: b'?' }));
     assert_eq!(RawTable(b"").get("a"), Ok(None));
-    assert_eq!(
-        RawTable(EVERY_TYPE).find("S").unwrap().unwrap().as_text(),
-        Some(&b"text"[..])
-    );
+    assert_eq!(RawTable(EVERY_TYPE).find("S").unwrap().unwrap().as_text(), Some(&b"text"[..]));
 }
 
 #[test]
 fn a_length_that_lies_is_refused() {
-    refused(
-        b"\x01kS\xff\xff\xff\xff",
-        DecodeError::Truncated {
-            needed: 0xFFFF_FFFF,
-            left: 0,
-        },
-    );
-    refused(
-        b"\x01kF\xff\xff\xff\xffabc",
-        DecodeError::Truncated {
-            needed: 0xFFFF_FFFF,
-            left: 3,
-        },
-    );
+    refused(b"\x01kS\xff\xff\xff\xff", DecodeError::Truncated { needed: 0xFFFF_FFFF, left: 0 });
+    refused(b"\x01kF\xff\xff\xff\xffabc", DecodeError::Truncated { needed: 0xFFFF_FFFF, left: 3 });
     refused(
         b"\x01kA\x00\x00\x00\x05S\xff\xff\xff\xff",
-        DecodeError::Truncated {
-            needed: 0xFFFF_FFFF,
-            left: 0,
-        },
+        DecodeError::Truncated { needed: 0xFFFF_FFFF, left: 0 },
     );
     refused(b"\xff", DecodeError::Truncated { needed: 255, left: 0 });
 }
@@ -96,10 +73,7 @@ fn nesting_ends_at_the_limit() {
     let table = |depth| Table::from_iter([("k", value(depth))]);
     let deepest = encoded(&table(DEPTH_MAX));
     assert_eq!(RawTable(&deepest).decode().unwrap(), table(DEPTH_MAX));
-    refused(
-        &encoded(&table(DEPTH_MAX + 1)),
-        DecodeError::TooDeep { depth_max: DEPTH_MAX },
-    );
+    refused(&encoded(&table(DEPTH_MAX + 1)), DecodeError::TooDeep { depth_max: DEPTH_MAX });
 }
 
 #[test]

@@ -44,12 +44,7 @@ pub enum AccessError {
     #[error("access to vhost '{vhost}' refused for user '{user}'")]
     VhostRefused { user: String, vhost: String },
     #[error("{operation} access to {resource} in vhost '{vhost}' refused for user '{user}'")]
-    Refused {
-        user: String,
-        vhost: String,
-        operation: Operation,
-        resource: String,
-    },
+    Refused { user: String, vhost: String, operation: Operation, resource: String },
 }
 
 impl Access {
@@ -77,13 +72,8 @@ impl Access {
     }
 
     pub fn authenticate(&self, name: &str, password: &[u8]) -> Result<&User, AccessError> {
-        let user = self
-            .users
-            .get(name)
-            .filter(|user| user.password_hash.verify(password));
-        user.ok_or_else(|| AccessError::LoginRefused {
-            user: name.to_owned(),
-        })
+        let user = self.users.get(name).filter(|user| user.password_hash.verify(password));
+        user.ok_or_else(|| AccessError::LoginRefused { user: name.to_owned() })
     }
 
     pub fn permissions(&self, user: &str, vhost: &str) -> Option<&Permissions> {
@@ -93,22 +83,15 @@ impl Access {
     /// Every user, virtual host and what the one may do in the other.
     pub fn all_permissions(&self) -> impl Iterator<Item = (&str, &str, &Permissions)> {
         self.permissions.iter().flat_map(|(user, vhosts)| {
-            vhosts
-                .iter()
-                .map(|(vhost, permissions)| (&**user, &**vhost, permissions))
+            vhosts.iter().map(|(vhost, permissions)| (&**user, &**vhost, permissions))
         })
     }
 
     pub fn grant(&mut self, user: &str, vhost: &str, permissions: Permissions) -> Result<(), AccessError> {
         if !self.users.contains_key(user) {
-            return Err(AccessError::NoSuchUser {
-                user: user.to_owned(),
-            });
+            return Err(AccessError::NoSuchUser { user: user.to_owned() });
         }
-        self.permissions
-            .entry(user.into())
-            .or_default()
-            .insert(vhost.into(), permissions);
+        self.permissions.entry(user.into()).or_default().insert(vhost.into(), permissions);
         Ok(())
     }
 
@@ -118,19 +101,14 @@ impl Access {
 
     /// Forgets the permissions everybody had in a virtual host that is gone.
     pub fn remove_vhost(&mut self, vhost: &str) {
-        self.permissions
-            .values_mut()
-            .for_each(|vhosts| drop(vhosts.remove(vhost)));
+        self.permissions.values_mut().for_each(|vhosts| drop(vhosts.remove(vhost)));
     }
 
     /// A user may enter the virtual hosts it has permissions in, even if these allow nothing.
     pub fn check_vhost(&self, user: &str, vhost: &str) -> Result<(), AccessError> {
         match self.permissions(user, vhost) {
             Some(_) => Ok(()),
-            None => Err(AccessError::VhostRefused {
-                user: user.to_owned(),
-                vhost: vhost.to_owned(),
-            }),
+            None => Err(AccessError::VhostRefused { user: user.to_owned(), vhost: vhost.to_owned() }),
         }
     }
 
@@ -202,38 +180,21 @@ mod tests {
     #[test]
     fn each_operation_asks_its_own_pattern() {
         let mut access = with_ana();
-        access
-            .grant("ana", "/", Permissions::parse("^ana-", "^shop", "").unwrap())
-            .unwrap();
+        access.grant("ana", "/", Permissions::parse("^ana-", "^shop", "").unwrap()).unwrap();
         let check = |operation, resource| access.check("ana", "/", operation, resource);
         assert!(check(Operation::Configure, Resource::Queue("ana-1")).is_ok());
         assert!(check(Operation::Write, Resource::Exchange("shop.orders")).is_ok());
         let error = check(Operation::Read, Resource::Queue("ana-1")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "read access to queue 'ana-1' in vhost '/' refused for user 'ana'"
-        );
+        assert_eq!(error.to_string(), "read access to queue 'ana-1' in vhost '/' refused for user 'ana'");
     }
 
     #[test]
     fn the_default_exchange_is_known_as_amq_default() {
         let mut access = with_ana();
-        access
-            .grant("ana", "/", Permissions::parse("", "^amq\\.default$", "").unwrap())
-            .unwrap();
-        assert!(
-            access
-                .check("ana", "/", Operation::Write, Resource::Exchange(""))
-                .is_ok()
-        );
-        access
-            .grant("ana", "/", Permissions::parse("", "", "").unwrap())
-            .unwrap();
-        assert!(
-            access
-                .check("ana", "/", Operation::Write, Resource::Exchange(""))
-                .is_err()
-        );
+        access.grant("ana", "/", Permissions::parse("", "^amq\\.default$", "").unwrap()).unwrap();
+        assert!(access.check("ana", "/", Operation::Write, Resource::Exchange("")).is_ok());
+        access.grant("ana", "/", Permissions::parse("", "", "").unwrap()).unwrap();
+        assert!(access.check("ana", "/", Operation::Write, Resource::Exchange("")).is_err());
     }
 
     #[test]
@@ -258,11 +219,7 @@ mod tests {
     fn with_ana() -> Access {
         let mut access = Access::new();
         let password_hash = PasswordHash::with_salt([1, 2, 3, 4], b"secret");
-        access.put_user(User {
-            name: "ana".into(),
-            password_hash,
-            tags: Vec::new(),
-        });
+        access.put_user(User { name: "ana".into(), password_hash, tags: Vec::new() });
         access
     }
 }

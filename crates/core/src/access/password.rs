@@ -60,18 +60,12 @@ impl PasswordHash {
         salt: [u8; SALT_BYTES],
         password: &[u8],
     ) -> PasswordHash {
-        PasswordHash {
-            algorithm,
-            bytes: algorithm.hash(&salt, password),
-        }
+        PasswordHash { algorithm, bytes: algorithm.hash(&salt, password) }
     }
 
     /// No password is right.
     pub fn locked() -> PasswordHash {
-        PasswordHash {
-            algorithm: PasswordAlgorithm::Sha256,
-            bytes: Box::default(),
-        }
+        PasswordHash { algorithm: PasswordAlgorithm::Sha256, bytes: Box::default() }
     }
 
     /// The length tells the algorithm; nothing at all is a locked user.
@@ -83,10 +77,7 @@ impl PasswordHash {
             68 => PasswordAlgorithm::Sha512,
             bytes => return Err(PasswordError::Length { bytes }),
         };
-        Ok(PasswordHash {
-            algorithm,
-            bytes: bytes.into(),
-        })
+        Ok(PasswordHash { algorithm, bytes: bytes.into() })
     }
 
     pub fn to_base64(&self) -> String {
@@ -120,10 +111,7 @@ fn salted<D: Digest>(salt: &[u8], password: &[u8]) -> Box<[u8]> {
 }
 
 fn same_in_constant_time(left: &[u8], right: &[u8]) -> bool {
-    let differing = left
-        .iter()
-        .zip(right)
-        .fold(0, |bits, (left, right)| bits | (left ^ right));
+    let differing = left.iter().zip(right).fold(0, |bits, (left, right)| bits | (left ^ right));
     left.len() == right.len() && std::hint::black_box(differing) == 0
 }
 
@@ -135,10 +123,7 @@ mod tests {
     fn the_example_of_rabbitmqs_documentation_comes_out_the_same() {
         // "test12" with the salt 90 8D C6 0A.
         let hash = PasswordHash::with_salt([0x90, 0x8d, 0xc6, 0x0a], b"test12");
-        assert_eq!(
-            hash.to_base64(),
-            "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
-        );
+        assert_eq!(hash.to_base64(), "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR");
     }
 
     #[test]
@@ -163,14 +148,8 @@ mod tests {
 
     #[test]
     fn text_that_is_no_hash_is_refused() {
-        assert_eq!(
-            PasswordHash::from_base64("not base64!"),
-            Err(PasswordError::NotBase64)
-        );
-        assert_eq!(
-            PasswordHash::from_base64("AAAA"),
-            Err(PasswordError::Length { bytes: 3 })
-        );
+        assert_eq!(PasswordHash::from_base64("not base64!"), Err(PasswordError::NotBase64));
+        assert_eq!(PasswordHash::from_base64("AAAA"), Err(PasswordError::Length { bytes: 3 }));
     }
 
     #[test]

@@ -56,18 +56,10 @@ pub struct PatternError {
 impl Pattern {
     pub fn parse(source: &str) -> Result<Pattern, PatternError> {
         let effective = if source.is_empty() { "^$" } else { source };
-        let built = RegexBuilder::new(effective)
-            .size_limit(COMPILED_PATTERN_BYTES_MAX)
-            .build();
+        let built = RegexBuilder::new(effective).size_limit(COMPILED_PATTERN_BYTES_MAX).build();
         match built {
-            Ok(regex) => Ok(Pattern {
-                source: source.into(),
-                regex,
-            }),
-            Err(error) => Err(PatternError {
-                pattern: source.to_owned(),
-                reason: error.to_string(),
-            }),
+            Ok(regex) => Ok(Pattern { source: source.into(), regex }),
+            Err(error) => Err(PatternError { pattern: source.to_owned(), reason: error.to_string() }),
         }
     }
 
@@ -97,11 +89,7 @@ mod tests {
     fn a_pattern_matches_anywhere_unless_anchored() {
         check("order", &["order", "my.orders"], &["Order", ""]);
         check("^order$", &["order"], &["orders", "my.order"]);
-        check(
-            "^(amq\\.gen.*|amq\\.default)$",
-            &["amq.gen-x", "amq.default"],
-            &["amq.direct"],
-        );
+        check("^(amq\\.gen.*|amq\\.default)$", &["amq.gen-x", "amq.default"], &["amq.direct"]);
         check(".*", &["", "anything"], &[]);
     }
 

@@ -27,11 +27,7 @@ mod tests {
     #[test]
     fn a_tag_is_the_whole_word() {
         let tags = vec!["management".to_owned(), "administrators".to_owned()];
-        let user = User {
-            name: "ana".into(),
-            password_hash: PasswordHash::locked(),
-            tags,
-        };
+        let user = User { name: "ana".into(), password_hash: PasswordHash::locked(), tags };
         assert!(user.has_tag("management"));
         assert!(!user.is_administrator());
     }

@@ -40,20 +40,13 @@ impl ConsistentHash {
             (None, Some(property)) => Hashed::Property(property),
             (None, None) => Hashed::RoutingKey,
         };
-        ConsistentHash {
-            hashed,
-            buckets: Vec::new(),
-        }
+        ConsistentHash { hashed, buckets: Vec::new() }
     }
 
     pub(crate) fn insert(&mut self, key: &str, destination: &Destination) {
         let Ok(weight) = weight(key) else { return };
         let seed = seed_of(destination);
-        self.buckets.push(Bucket {
-            destination: destination.clone(),
-            weight,
-            seed,
-        });
+        self.buckets.push(Bucket { destination: destination.clone(), weight, seed });
     }
 
     pub(crate) fn remove(&mut self, key: &str, destination: &Destination) {
@@ -75,9 +68,7 @@ impl ConsistentHash {
         }
         let hash = self.hash(keys, facts);
         let better = |a: &&Bucket, b: &&Bucket| {
-            a.score(hash)
-                .total_cmp(&b.score(hash))
-                .then_with(|| a.destination.cmp(&b.destination))
+            a.score(hash).total_cmp(&b.score(hash)).then_with(|| a.destination.cmp(&b.destination))
         };
         if let Some(bucket) = self.buckets.iter().max_by(better) {
             found(&bucket.destination);
@@ -116,19 +107,13 @@ pub(crate) fn check(arguments: &Table) -> Result<(), (&'static str, String)> {
     let header = arguments.get(HASH_HEADER);
     let property = arguments.get(HASH_PROPERTY);
     if header.is_some() && property.is_some() {
-        return Err((
-            HASH_PROPERTY,
-            "hash-header and hash-property are mutually exclusive".to_owned(),
-        ));
+        return Err((HASH_PROPERTY, "hash-header and hash-property are mutually exclusive".to_owned()));
     }
     if header.is_some_and(|name| name.as_str().is_none()) {
         return Err((HASH_HEADER, "must be text".to_owned()));
     }
     if property.is_some_and(|name| parse_property(name).is_none()) {
-        return Err((
-            HASH_PROPERTY,
-            "must be message_id, correlation_id or timestamp".to_owned(),
-        ));
+        return Err((HASH_PROPERTY, "must be message_id, correlation_id or timestamp".to_owned()));
     }
     Ok(())
 }
@@ -183,11 +168,8 @@ mod tests {
     #[test]
     fn shares_follow_the_weights() {
         let hash = exchange(&Table::new(), &[("a", "1"), ("b", "1"), ("c", "2")]);
-        let share = |name: &str| {
-            (0..40_000)
-                .filter(|n| chosen(&hash, &n.to_string(), &Table::new()) == name)
-                .count()
-        };
+        let share =
+            |name: &str| (0..40_000).filter(|n| chosen(&hash, &n.to_string(), &Table::new()) == name).count();
         assert!((9_500..10_500).contains(&share("a")));
         assert!((9_500..10_500).contains(&share("b")));
         assert!((19_500..20_500).contains(&share("c")));
@@ -199,19 +181,14 @@ mod tests {
         let other = exchange(&Table::new(), &[("c", "2"), ("a", "1"), ("b", "3")]);
         for n in 0..1_000 {
             let key = n.to_string();
-            assert_eq!(
-                chosen(&one, &key, &Table::new()),
-                chosen(&other, &key, &Table::new())
-            );
+            assert_eq!(chosen(&one, &key, &Table::new()), chosen(&other, &key, &Table::new()));
         }
     }
 
     #[test]
     fn removing_a_queue_moves_only_its_own_messages() {
         let mut hash = exchange(&Table::new(), &[("a", "1"), ("b", "1"), ("c", "1")]);
-        let before: Vec<String> = (0..1_000)
-            .map(|n| chosen(&hash, &n.to_string(), &Table::new()))
-            .collect();
+        let before: Vec<String> = (0..1_000).map(|n| chosen(&hash, &n.to_string(), &Table::new())).collect();
         hash.remove("1", &Destination::queue("b"));
         for (n, old) in before.iter().enumerate() {
             let new = chosen(&hash, &n.to_string(), &Table::new());
@@ -224,9 +201,7 @@ mod tests {
     fn the_placement_of_known_keys_is_pinned() {
         // A change here moves messages between queues when a broker is upgraded.
         let hash = exchange(&Table::new(), &[("a", "1"), ("b", "1"), ("c", "1")]);
-        let placed: String = (0..16)
-            .map(|n| chosen(&hash, &n.to_string(), &Table::new()))
-            .collect();
+        let placed: String = (0..16).map(|n| chosen(&hash, &n.to_string(), &Table::new())).collect();
         assert_eq!(placed, "baacaababccbacca");
     }
 
@@ -245,10 +220,7 @@ mod tests {
     fn a_weight_is_a_positive_integer() {
         assert_eq!(weight("10"), Ok(10));
         assert_eq!(weight("0").unwrap_err(), "the binding key must be greater than 0");
-        assert_eq!(
-            weight("heavy").unwrap_err(),
-            "the binding key must be an integer: 'heavy'"
-        );
+        assert_eq!(weight("heavy").unwrap_err(), "the binding key must be an integer: 'heavy'");
         assert!(weight("").is_err() && weight("-1").is_err());
     }
 
@@ -257,13 +229,7 @@ mod tests {
         let header = (HASH_HEADER, Value::text("customer"));
         assert!(check(&Table::from_iter([header.clone()])).is_ok());
         assert!(check(&Table::from_iter([(HASH_PROPERTY, Value::text("message_id"))])).is_ok());
-        assert!(
-            check(&Table::from_iter([
-                header,
-                (HASH_PROPERTY, Value::text("message_id"))
-            ]))
-            .is_err()
-        );
+        assert!(check(&Table::from_iter([header, (HASH_PROPERTY, Value::text("message_id"))])).is_err());
         assert!(check(&Table::from_iter([(HASH_PROPERTY, Value::text("app_id"))])).is_err());
         assert!(check(&Table::from_iter([(HASH_HEADER, Value::Bool(true))])).is_err());
     }
@@ -280,9 +246,7 @@ mod tests {
     fn chosen(hash: &ConsistentHash, key: &str, headers: &Table) -> String {
         let facts = || headers.clone();
         let mut names = Vec::new();
-        hash.route(&[key], &LazyFacts::new(&facts), &mut |found| {
-            names.push(found.name().to_owned())
-        });
+        hash.route(&[key], &LazyFacts::new(&facts), &mut |found| names.push(found.name().to_owned()));
         assert_eq!(names.len(), 1);
         names.remove(0)
     }

@@ -42,11 +42,7 @@ pub(crate) struct LazyFacts<'a> {
 
 impl<'a> LazyFacts<'a> {
     pub(crate) fn new(facts: &'a dyn Facts) -> LazyFacts<'a> {
-        LazyFacts {
-            facts,
-            headers: OnceCell::new(),
-            asked: Cell::new(false),
-        }
+        LazyFacts { facts, headers: OnceCell::new(), asked: Cell::new(false) }
     }
 
     pub(crate) fn headers(&self) -> &Table {

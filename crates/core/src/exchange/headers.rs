@@ -57,10 +57,7 @@ impl Headers {
             return;
         }
         let headers = facts.headers();
-        let matching = self
-            .bindings
-            .iter()
-            .filter(|binding| binding.condition.holds(headers));
+        let matching = self.bindings.iter().filter(|binding| binding.condition.holds(headers));
         matching.for_each(|binding| found(&binding.destination));
     }
 }
@@ -91,17 +88,8 @@ impl Condition {
         let with_x = rule.ends_with("-with-x");
         let counts = |name: &str| name != MATCH && (with_x || !name.starts_with("x-"));
         Condition {
-            rule: if rule.starts_with("any") {
-                Rule::Any
-            } else {
-                Rule::All
-            },
-            wanted: arguments
-                .0
-                .iter()
-                .filter(|(name, _)| counts(name))
-                .cloned()
-                .collect(),
+            rule: if rule.starts_with("any") { Rule::Any } else { Rule::All },
+            wanted: arguments.0.iter().filter(|(name, _)| counts(name)).cloned().collect(),
         }
     }
 
@@ -150,14 +138,8 @@ mod tests {
             &[("x-match", "all"), ("a", "1"), ("b", "2")],
             &[("a", "1"), ("b", "2"), ("c", "3")]
         ));
-        assert!(!matches(
-            &[("x-match", "all"), ("a", "1"), ("b", "2")],
-            &[("a", "1")]
-        ));
-        assert!(matches(
-            &[("x-match", "any"), ("a", "1"), ("b", "2")],
-            &[("b", "2")]
-        ));
+        assert!(!matches(&[("x-match", "all"), ("a", "1"), ("b", "2")], &[("a", "1")]));
+        assert!(matches(&[("x-match", "any"), ("a", "1"), ("b", "2")], &[("b", "2")]));
         assert!(!matches(&[("x-match", "any"), ("a", "1")], &[("a", "2")]));
     }
 
@@ -179,19 +161,13 @@ mod tests {
         assert!(matches(&[("x-match", "all"), ("x-a", "1")], &[]));
         assert!(!matches(&[("x-match", "any"), ("x-a", "1")], &[("x-a", "1")]));
         assert!(!matches(&[("x-match", "all-with-x"), ("x-a", "1")], &[]));
-        assert!(matches(
-            &[("x-match", "any-with-x"), ("x-a", "1")],
-            &[("x-a", "1")]
-        ));
+        assert!(matches(&[("x-match", "any-with-x"), ("x-a", "1")], &[("x-a", "1")]));
     }
 
     #[test]
     fn void_asks_only_for_presence() {
         let wanted = Table::from_iter([("a", Value::Void)]);
-        assert!(holds(
-            &wanted,
-            &Table::from_iter([("a", Value::text("anything"))])
-        ));
+        assert!(holds(&wanted, &Table::from_iter([("a", Value::text("anything"))])));
         assert!(!holds(&wanted, &Table::new()));
     }
 
@@ -245,9 +221,6 @@ mod tests {
     }
 
     fn table(entries: &[(&str, &str)]) -> Table {
-        entries
-            .iter()
-            .map(|(name, value)| (name, Value::text(value)))
-            .collect()
+        entries.iter().map(|(name, value)| (name, Value::text(value))).collect()
     }
 }

@@ -29,9 +29,7 @@ impl ExchangeKind {
             "headers" => Ok(ExchangeKind::Headers),
             "x-consistent-hash" => Ok(ExchangeKind::ConsistentHash),
             "x-delayed-message" => parse_delayed(arguments),
-            _ => Err(TopologyError::UnknownExchangeType {
-                kind: kind.to_owned(),
-            }),
+            _ => Err(TopologyError::UnknownExchangeType { kind: kind.to_owned() }),
         }
     }
 
@@ -72,9 +70,7 @@ fn parse_delayed(arguments: &Table) -> Result<ExchangeKind, TopologyError> {
     match arguments.get(DELAYED_TYPE).and_then(Value::as_str) {
         None => Err(invalid("must name an exchange type")),
         Some("x-delayed-message") => Err(invalid("must name a type other than 'x-delayed-message'")),
-        Some(inner) => Ok(ExchangeKind::Delayed(Box::new(ExchangeKind::parse(
-            inner, arguments,
-        )?))),
+        Some(inner) => Ok(ExchangeKind::Delayed(Box::new(ExchangeKind::parse(inner, arguments)?))),
     }
 }
 
@@ -101,10 +97,7 @@ mod tests {
             let arguments = Table::from_iter([(DELAYED_TYPE, Value::text(inner))]);
             ExchangeKind::parse("x-delayed-message", &arguments)
         };
-        assert_eq!(
-            kind("topic").unwrap(),
-            ExchangeKind::Delayed(Box::new(ExchangeKind::Topic))
-        );
+        assert_eq!(kind("topic").unwrap(), ExchangeKind::Delayed(Box::new(ExchangeKind::Topic)));
         assert!(kind("x-delayed-message").is_err());
         assert!(kind("nothing").is_err());
         assert!(ExchangeKind::parse("x-delayed-message", &Table::new()).is_err());

@@ -39,11 +39,7 @@ impl Topic {
     /// Routes and says how many nodes it looked at.
     fn walk<'a>(&'a self, key: &str, found: &mut dyn FnMut(&'a Destination)) -> usize {
         let words: Vec<&str> = words(key).collect();
-        let mut walk = Walk {
-            words: &words,
-            visited: 0,
-            found,
-        };
+        let mut walk = Walk { words: &words, visited: 0, found };
         walk.visit(&self.root, &[0]);
         walk.visited
     }
@@ -134,10 +130,7 @@ impl<'a> Walk<'a, '_, '_> {
                 continue;
             };
             let words = self.words;
-            self.visit_after(
-                child,
-                places[index..].iter().filter(|&&later| words[later] == word),
-            );
+            self.visit_after(child, places[index..].iter().filter(|&&later| words[later] == word));
         }
     }
 
@@ -156,11 +149,7 @@ impl<'a> Walk<'a, '_, '_> {
 /// The words of a key. The empty key has none, so `#` matches it and `*` does not; between two dots
 /// there is an empty word.
 fn words(key: &str) -> impl Iterator<Item = &str> {
-    let words = if key.is_empty() {
-        None
-    } else {
-        Some(key.split('.'))
-    };
+    let words = if key.is_empty() { None } else { Some(key.split('.')) };
     words.into_iter().flatten()
 }
 
@@ -173,16 +162,8 @@ mod tests {
 
     #[test]
     fn star_is_one_word_and_hash_any_number() {
-        check(
-            "*.orange.*",
-            &["quick.orange.rabbit"],
-            &["quick.orange", "orange", "a.b.orange.c", ""],
-        );
-        check(
-            "lazy.#",
-            &["lazy", "lazy.a", "lazy.a.b.c"],
-            &["a.lazy", "lazyy", ""],
-        );
+        check("*.orange.*", &["quick.orange.rabbit"], &["quick.orange", "orange", "a.b.orange.c", ""]);
+        check("lazy.#", &["lazy", "lazy.a", "lazy.a.b.c"], &["a.lazy", "lazyy", ""]);
         check("#", &["", "a", "a.b.c", "..."], &[]);
         check("*", &["a", "b"], &["", "a.b"]);
         check("#.b.#", &["b", "a.b", "b.c", "a.b.c", "b.b"], &["a", ""]);
@@ -265,17 +246,10 @@ mod tests {
         let mut topic = Topic::default();
         topic.insert(pattern, &Destination::queue("q"));
         for key in matching {
-            assert_eq!(
-                names_found(|found| topic.route(key, found)),
-                ["q"],
-                "{pattern} and {key}"
-            );
+            assert_eq!(names_found(|found| topic.route(key, found)), ["q"], "{pattern} and {key}");
         }
         for key in others {
-            assert!(
-                names_found(|found| topic.route(key, found)).is_empty(),
-                "{pattern} and {key}"
-            );
+            assert!(names_found(|found| topic.route(key, found)).is_empty(), "{pattern} and {key}");
         }
     }
 
@@ -301,9 +275,6 @@ mod tests {
                 _ => false,
             }
         }
-        matches(
-            &words(pattern).collect::<Vec<_>>(),
-            &words(key).collect::<Vec<_>>(),
-        )
+        matches(&words(pattern).collect::<Vec<_>>(), &words(key).collect::<Vec<_>>())
     }
 }

@@ -17,10 +17,7 @@ pub struct SharedLimit {
 
 impl SharedLimit {
     pub fn new(max: u32) -> Arc<SharedLimit> {
-        Arc::new(SharedLimit {
-            max: AtomicU32::new(max),
-            held: AtomicU32::new(0),
-        })
+        Arc::new(SharedLimit { max: AtomicU32::new(max), held: AtomicU32::new(0) })
     }
 
     pub fn set_max(&self, max: u32) {
@@ -90,10 +87,7 @@ pub(super) struct Consumers {
 
 impl Consumers {
     pub(super) fn new(single_active: bool) -> Consumers {
-        Consumers {
-            single_active,
-            ..Consumers::default()
-        }
+        Consumers { single_active, ..Consumers::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -114,15 +108,7 @@ impl Consumers {
 
     pub(super) fn add(&mut self, id: ConsumerId, subscription: Subscription) {
         let window = subscription.window;
-        self.all.insert(
-            id,
-            Consumer {
-                subscription,
-                unsettled: 0,
-                window,
-                waiting: false,
-            },
-        );
+        self.all.insert(id, Consumer { subscription, unsettled: 0, window, waiting: false });
         self.order.push(id);
         self.choose_active();
         self.line_up(id);
@@ -149,16 +135,9 @@ impl Consumers {
         if !self.single_active || self.active.is_some() {
             return;
         }
-        let highest = self
-            .order
-            .iter()
-            .map(|id| self.all[id].subscription.priority)
-            .max();
-        self.active = self
-            .order
-            .iter()
-            .copied()
-            .find(|id| Some(self.all[id].subscription.priority) == highest);
+        let highest = self.order.iter().map(|id| self.all[id].subscription.priority).max();
+        self.active =
+            self.order.iter().copied().find(|id| Some(self.all[id].subscription.priority) == highest);
         if let Some(id) = self.active {
             self.line_up(id);
         }

@@ -40,9 +40,13 @@ pub enum Effect {
         ready: u64,
     },
     /// The queue ended this subscription.
-    Cancel { consumer: ConsumerId },
+    Cancel {
+        consumer: ConsumerId,
+    },
     /// It held a message longer than the queue allows.
-    Overdue { holder: Holder },
+    Overdue {
+        holder: Holder,
+    },
     /// Publish it to the dead letter exchange, then call
     /// [`dead_lettered`](super::Queue::dead_lettered).
     DeadLetter {
@@ -52,9 +56,14 @@ pub enum Effect {
         index: u32,
     },
     /// A refused newcomer that goes to dead letters all the same.
-    DeadLetterRefused { block: Arc<Block>, index: u32 },
+    DeadLetterRefused {
+        block: Arc<Block>,
+        index: u32,
+    },
     /// Read from the log from this offset on, then call [`loaded`](super::Queue::loaded).
-    Load { from: u64 },
+    Load {
+        from: u64,
+    },
     /// Nobody uses the queue any more and its rules say it goes then.
     Unused,
 }

@@ -11,10 +11,7 @@ impl Queue {
     /// When [`on_timeout`](Queue::on_timeout) must be called next, in milliseconds since 1970-01-01 UTC.
     pub fn next_timeout(&self) -> Option<i64> {
         let head = self.line.first().and_then(|offset| self.expires_at(offset));
-        [head, self.disused_at(), self.next_sweep()]
-            .into_iter()
-            .flatten()
-            .min()
+        [head, self.disused_at(), self.next_sweep()].into_iter().flatten().min()
     }
 
     pub fn on_timeout(&mut self, now_ms: i64, out: &mut Effects) {
@@ -63,10 +60,7 @@ impl Queue {
 
     fn next_sweep(&self) -> Option<i64> {
         let timeout_ms = self.rules.consumer_timeout_ms.filter(|_| !self.held.is_empty())?;
-        Some(
-            self.swept_ms
-                .saturating_add(SWEEP_MS.min(i64::try_from(timeout_ms).unwrap_or(i64::MAX))),
-        )
+        Some(self.swept_ms.saturating_add(SWEEP_MS.min(i64::try_from(timeout_ms).unwrap_or(i64::MAX))))
     }
 
     fn sweep_overdue(&mut self, now_ms: i64, out: &mut Effects) {

@@ -15,11 +15,7 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn new(priority_max: u8) -> Line {
-        Line {
-            levels: vec![RangeSet::new(); usize::from(priority_max) + 1],
-            top: 0,
-            count: 0,
-        }
+        Line { levels: vec![RangeSet::new(); usize::from(priority_max) + 1], top: 0, count: 0 }
     }
 
     pub(super) fn len(&self) -> u64 {

@@ -118,8 +118,7 @@ impl Queue {
             return;
         };
         let base = run.end - indices.len() as u64;
-        self.window
-            .put_back(base, block.clone(), Picks::from_indices(indices));
+        self.window.put_back(base, block.clone(), Picks::from_indices(indices));
         indices.clear();
     }
 

@@ -194,11 +194,7 @@ impl Queue {
 
     /// Below this offset everything is done: the log may forget it.
     pub fn floor(&self) -> u64 {
-        self.settled
-            .runs()
-            .next()
-            .filter(|run| run.start == 0)
-            .map_or(0, |run| run.end)
+        self.settled.runs().next().filter(|run| run.start == 0).map_or(0, |run| run.end)
     }
 
     /// Takes messages of a block, in order, and says where each went.
@@ -231,9 +227,7 @@ impl Queue {
         } else {
             self.line.insert(base..base + count, 0);
         }
-        self.ready_bytes += (0..picks.len())
-            .map(|at| block.body_bytes(picks.index(at)))
-            .sum::<u64>();
+        self.ready_bytes += (0..picks.len()).map(|at| block.body_bytes(picks.index(at))).sum::<u64>();
         self.window.append(base, block.clone(), picks);
         base
     }
@@ -355,11 +349,7 @@ impl Queue {
             out.push(Effect::Cancel { consumer });
         }
         for WaitingGet { token, .. } in self.gets.drain(..) {
-            out.push(Effect::Got {
-                token,
-                delivery: None,
-                ready: 0,
-            });
+            out.push(Effect::Got { token, delivery: None, ready: 0 });
         }
     }
 
@@ -396,12 +386,7 @@ impl Queue {
             return;
         };
         let (block, index) = (block.clone(), index);
-        out.push(Effect::DeadLetter {
-            offset,
-            reason,
-            block,
-            index,
-        });
+        out.push(Effect::DeadLetter { offset, reason, block, index });
     }
 
     /// Done with: forgotten here, and remembered as settled.

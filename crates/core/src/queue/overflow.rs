@@ -74,9 +74,6 @@ impl Queue {
 
     fn is_over(&self) -> bool {
         self.rules.length_max.is_some_and(|max| self.ready_count() > max)
-            || self
-                .rules
-                .length_bytes_max
-                .is_some_and(|max| self.ready_bytes > max)
+            || self.rules.length_bytes_max.is_some_and(|max| self.ready_bytes > max)
     }
 }

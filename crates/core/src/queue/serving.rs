@@ -41,11 +41,7 @@ impl Queue {
         let Some(WaitingGet { token, .. }) = self.gets.pop_front() else {
             return false;
         };
-        out.push(Effect::Got {
-            token,
-            delivery: None,
-            ready: 0,
-        });
+        out.push(Effect::Got { token, delivery: None, ready: 0 });
         true
     }
 
@@ -53,11 +49,7 @@ impl Queue {
         if let Some(WaitingGet { token, no_ack }) = self.gets.pop_front() {
             let delivery = Some(self.hand_out(Holder::Getter(token), no_ack, now_ms, out));
             let ready = self.ready_count();
-            out.push(Effect::Got {
-                token,
-                delivery,
-                ready,
-            });
+            out.push(Effect::Got { token, delivery, ready });
             return true;
         }
         let Some((to, no_ack)) = self.consumers.take_next() else {
@@ -84,13 +76,7 @@ impl Queue {
         } else {
             self.held.insert(offset, Held { by, since_ms: now_ms });
         }
-        Delivery {
-            offset,
-            redelivered,
-            returns,
-            block,
-            index,
-        }
+        Delivery { offset, redelivered, returns, block, index }
     }
 
     /// The size of a message that just left the line. A lost message's size was an estimate.

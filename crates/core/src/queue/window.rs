@@ -17,10 +17,7 @@ pub enum Picks {
 impl Picks {
     pub fn from_indices(indices: &[u32]) -> Picks {
         let first = indices.first().copied().unwrap_or(0);
-        let consecutive = indices
-            .iter()
-            .enumerate()
-            .all(|(n, &index)| index == first + n as u32);
+        let consecutive = indices.iter().enumerate().all(|(n, &index)| index == first + n as u32);
         if consecutive {
             Picks::Run(first..first + indices.len() as u32)
         } else {
@@ -111,13 +108,7 @@ impl Window {
         }
         self.cost_bytes += block.cost_bytes();
         let live = picks.len() as u32;
-        let chunk = Chunk {
-            base,
-            block,
-            picks,
-            live,
-            written,
-        };
+        let chunk = Chunk { base, block, picks, live, written };
         self.chunks.insert(base, chunk);
     }
 
@@ -224,9 +215,7 @@ impl Window {
     #[cfg(test)]
     pub(super) fn chunks(&self) -> Vec<(Range<u64>, u32)> {
         let chunks = self.chunks.values().chain(&self.focused);
-        let mut chunks: Vec<_> = chunks
-            .map(|chunk| (chunk.base..chunk.end(), chunk.live))
-            .collect();
+        let mut chunks: Vec<_> = chunks.map(|chunk| (chunk.base..chunk.end(), chunk.live)).collect();
         chunks.sort_by_key(|(offsets, _)| offsets.start);
         chunks
     }

@@ -65,11 +65,7 @@ pub struct ArgumentError {
 impl ArgumentError {
     /// The same error about `subject`, such as "queue 'q' in vhost '/'".
     pub fn about(self, subject: String) -> TopologyError {
-        TopologyError::InvalidArgument {
-            subject,
-            argument: self.argument.to_owned(),
-            reason: self.reason,
-        }
+        TopologyError::InvalidArgument { subject, argument: self.argument.to_owned(), reason: self.reason }
     }
 }
 
@@ -101,10 +97,7 @@ impl QueueLimits {
         read.text("x-queue-leader-locator")?;
         if limits.dead_letter_routing_key.is_some() && limits.dead_letter_exchange.is_none() {
             let reason = "routing key but no dead letter exchange defined".to_owned();
-            return Err(ArgumentError {
-                argument: "x-dead-letter-routing-key",
-                reason,
-            });
+            return Err(ArgumentError { argument: "x-dead-letter-routing-key", reason });
         }
         limits.refuse_what_the_type_cannot(&read)?;
         Ok(limits)
@@ -132,11 +125,8 @@ const OVERFLOWS: [(&str, Overflow); 3] = [
     ("reject-publish-dlx", Overflow::RejectPublishDlx),
 ];
 
-const QUEUE_TYPES: [(&str, QueueType); 3] = [
-    ("classic", QueueType::Classic),
-    ("quorum", QueueType::Quorum),
-    ("stream", QueueType::Stream),
-];
+const QUEUE_TYPES: [(&str, QueueType); 3] =
+    [("classic", QueueType::Classic), ("quorum", QueueType::Quorum), ("stream", QueueType::Stream)];
 
 const NOT_FOR_STREAMS: [&str; 10] = [
     "x-message-ttl",
@@ -163,10 +153,7 @@ impl Reader<'_> {
         };
         match value.as_integer() {
             Some(number) => Ok(Some(number)),
-            None => refuse(
-                argument,
-                format!("expected a whole number, not {}", type_name(value)),
-            ),
+            None => refuse(argument, format!("expected a whole number, not {}", type_name(value))),
         }
     }
 
@@ -250,10 +237,7 @@ impl Reader<'_> {
         };
         match age_ms(&text) {
             Some(age) => Ok(Some(age)),
-            None => refuse(
-                argument,
-                format!("'{text}' is not a number followed by Y, M, D, h, m or s"),
-            ),
+            None => refuse(argument, format!("'{text}' is not a number followed by Y, M, D, h, m or s")),
         }
     }
 }
@@ -363,26 +347,15 @@ mod tests {
         assert!(of("quorum", "x-max-priority", Value::I32(5)).is_err());
         assert!(of("quorum", "x-delivery-limit", Value::I32(5)).is_ok());
         assert!(of("stream", "x-message-ttl", Value::I32(5)).is_err());
-        assert_eq!(
-            of("stream", "x-max-age", Value::text("2h")).unwrap().max_age_ms,
-            Some(7_200_000)
-        );
+        assert_eq!(of("stream", "x-max-age", Value::text("2h")).unwrap().max_age_ms, Some(7_200_000));
         assert!(of("stream", "x-max-age", Value::text("2 hours")).is_err());
         assert!(of("stream", "x-max-age", Value::text("99999999999999999999Y")).is_err());
     }
 
     #[test]
     fn no_priority_and_no_delivery_limit_can_be_said_aloud() {
-        assert_eq!(
-            parse(&[("x-max-priority", Value::I32(0))]).unwrap().max_priority,
-            None
-        );
-        assert_eq!(
-            parse(&[("x-delivery-limit", Value::I32(-1))])
-                .unwrap()
-                .delivery_limit,
-            None
-        );
+        assert_eq!(parse(&[("x-max-priority", Value::I32(0))]).unwrap().max_priority, None);
+        assert_eq!(parse(&[("x-delivery-limit", Value::I32(-1))]).unwrap().delivery_limit, None);
     }
 
     fn parse(arguments: &[(&'static str, Value)]) -> Result<QueueLimits, ArgumentError> {

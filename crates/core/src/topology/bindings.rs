@@ -58,20 +58,13 @@ impl<Q: Clone + Debug> Topology<Q> {
             return Err(TopologyError::InvalidBinding { reason });
         }
         let (key, arguments) = (Arc::<str>::from(key), sorted(arguments));
-        let variants = entry
-            .outgoing
-            .0
-            .entry((destination.clone(), key.clone()))
-            .or_default();
+        let variants = entry.outgoing.0.entry((destination.clone(), key.clone())).or_default();
         if variants.contains(&arguments) {
             return Ok(false);
         }
         entry.matcher.insert(&key, &arguments, &destination);
         variants.push(arguments);
-        self.inbound
-            .entry(destination)
-            .or_default()
-            .insert((entry.name.clone(), key));
+        self.inbound.entry(destination).or_default().insert((entry.name.clone(), key));
         self.generation += 1;
         Ok(true)
     }
@@ -108,12 +101,8 @@ impl<Q: Clone + Debug> Topology<Q> {
             }
             self.forget_inbound(destination, &source, &key);
         }
-        let mut removed = vec![Removed::Binding(Binding {
-            source,
-            destination: destination.clone(),
-            key,
-            arguments,
-        })];
+        let mut removed =
+            vec![Removed::Binding(Binding { source, destination: destination.clone(), key, arguments })];
         self.sweep(doomed, &mut removed);
         self.generation += 1;
         Ok(removed)
@@ -121,9 +110,7 @@ impl<Q: Clone + Debug> Topology<Q> {
 
     /// Every binding. Those everybody has to the default exchange are not among them.
     pub fn bindings(&self) -> impl Iterator<Item = Binding> {
-        self.exchanges
-            .keys()
-            .flat_map(|source| self.bindings_from(source))
+        self.exchanges.keys().flat_map(|source| self.bindings_from(source))
     }
 
     pub fn bindings_from(&self, source: &str) -> impl Iterator<Item = Binding> {
@@ -157,10 +144,7 @@ impl<Q: Clone + Debug> Topology<Q> {
                 removed.extend(expand(&name, destination, key, variants).map(Removed::Binding));
             }
             doomed.extend(self.remove_inbound(&Destination::Exchange(name.clone()), removed));
-            removed.push(Removed::Exchange {
-                name,
-                spec: entry.spec,
-            });
+            removed.push(Removed::Exchange { name, spec: entry.spec });
         }
     }
 

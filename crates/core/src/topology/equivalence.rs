@@ -29,21 +29,12 @@ pub(super) fn check_exchange(
     current: &ExchangeSpec,
     received: &ExchangeSpec,
 ) -> Result<(), TopologyError> {
-    let comparison = Comparison {
-        what: "exchange",
-        name,
-        vhost,
-    };
+    let comparison = Comparison { what: "exchange", name, vhost };
     comparison.kinds(&current.kind, &received.kind)?;
     comparison.flags("durable", current.durable, received.durable)?;
     comparison.flags("auto_delete", current.auto_delete, received.auto_delete)?;
     comparison.flags("internal", current.internal, received.internal)?;
-    comparison.arguments(
-        "alternate-exchange",
-        None,
-        &current.arguments,
-        &received.arguments,
-    )
+    comparison.arguments("alternate-exchange", None, &current.arguments, &received.arguments)
 }
 
 /// Exclusiveness is not compared here: a difference in it is a lock, not a mismatch.
@@ -53,11 +44,7 @@ pub(super) fn check_queue(
     current: &QueueSpec,
     received: &QueueSpec,
 ) -> Result<(), TopologyError> {
-    let comparison = Comparison {
-        what: "queue",
-        name,
-        vhost,
-    };
+    let comparison = Comparison { what: "queue", name, vhost };
     comparison.flags("durable", current.durable, received.durable)?;
     comparison.flags("auto_delete", current.auto_delete, received.auto_delete)?;
     for argument in QUEUE_ARGUMENTS {
@@ -137,11 +124,7 @@ fn described(value: Option<&Value>) -> String {
     let Some(value) = value else {
         return "none".to_owned();
     };
-    format!(
-        "the value {} of type '{}'",
-        quoted(shown(value)),
-        type_name(value)
-    )
+    format!("the value {} of type '{}'", quoted(shown(value)), type_name(value))
 }
 
 #[cfg(test)]
@@ -150,10 +133,7 @@ mod tests {
 
     #[test]
     fn the_first_difference_is_told_with_both_sides() {
-        let durable = QueueSpec {
-            durable: true,
-            ..QueueSpec::default()
-        };
+        let durable = QueueSpec { durable: true, ..QueueSpec::default() };
         let error = check_queue("q", "/", &durable, &QueueSpec::default()).unwrap_err();
         let expected =
             "inequivalent arg 'durable' for queue 'q' in vhost '/': received 'false' but current is 'true'";
@@ -216,41 +196,14 @@ mod tests {
         let error = check(ExchangeSpec::new(ExchangeKind::Fanout)).unwrap_err();
         let expected = "inequivalent arg 'type' for exchange 'e' in vhost '/': received 'fanout' but current is 'direct'";
         assert_eq!(error.to_string(), expected);
-        assert!(
-            check(ExchangeSpec {
-                durable: true,
-                ..direct()
-            })
-            .is_err()
-        );
-        assert!(
-            check(ExchangeSpec {
-                auto_delete: true,
-                ..direct()
-            })
-            .is_err()
-        );
-        assert!(
-            check(ExchangeSpec {
-                internal: true,
-                ..direct()
-            })
-            .is_err()
-        );
+        assert!(check(ExchangeSpec { durable: true, ..direct() }).is_err());
+        assert!(check(ExchangeSpec { auto_delete: true, ..direct() }).is_err());
+        assert!(check(ExchangeSpec { internal: true, ..direct() }).is_err());
         let arguments = Table::from_iter([("alternate-exchange", Value::text("else"))]);
-        assert!(
-            check(ExchangeSpec {
-                arguments,
-                ..direct()
-            })
-            .is_err()
-        );
+        assert!(check(ExchangeSpec { arguments, ..direct() }).is_err());
     }
 
     fn with(argument: &str, value: Value) -> QueueSpec {
-        QueueSpec {
-            arguments: Table::from_iter([(argument, value)]),
-            ..QueueSpec::default()
-        }
+        QueueSpec { arguments: Table::from_iter([(argument, value)]), ..QueueSpec::default() }
     }
 }

@@ -24,11 +24,7 @@ pub enum TopologyError {
     UnknownExchangeType { kind: String },
     /// `subject` names what was being declared, such as "queue 'q' in vhost '/'".
     #[error("invalid arg '{argument}' for {subject}: {reason}")]
-    InvalidArgument {
-        subject: String,
-        argument: String,
-        reason: String,
-    },
+    InvalidArgument { subject: String, argument: String, reason: String },
     /// A property, not an argument, that does not go with the type of the queue.
     #[error("invalid property '{property}' for {subject}")]
     InvalidProperty { subject: String, property: &'static str },

@@ -51,13 +51,7 @@ pub struct ExchangeSpec {
 impl ExchangeSpec {
     /// Transient, kept until deleted, open to publishers, without arguments.
     pub fn new(kind: ExchangeKind) -> ExchangeSpec {
-        ExchangeSpec {
-            kind,
-            durable: false,
-            auto_delete: false,
-            internal: false,
-            arguments: Table::new(),
-        }
+        ExchangeSpec { kind, durable: false, auto_delete: false, internal: false, arguments: Table::new() }
     }
 }
 
@@ -83,11 +77,7 @@ impl ExchangeEntry {
     fn new(name: &str, spec: ExchangeSpec) -> ExchangeEntry {
         ExchangeEntry {
             name: name.into(),
-            alternate: spec
-                .arguments
-                .get(ALTERNATE_EXCHANGE)
-                .and_then(Value::as_str)
-                .map(Arc::from),
+            alternate: spec.arguments.get(ALTERNATE_EXCHANGE).and_then(Value::as_str).map(Arc::from),
             matcher: Matcher::new(&spec.kind, &spec.arguments),
             outgoing: Outgoing::default(),
             spec,
@@ -152,14 +142,8 @@ impl<Q: Clone + Debug> Topology<Q> {
             ("amq.rabbitmq.trace", ExchangeKind::Topic),
         ] {
             let internal = name == "amq.rabbitmq.trace";
-            let spec = ExchangeSpec {
-                durable: true,
-                internal,
-                ..ExchangeSpec::new(kind)
-            };
-            topology
-                .exchanges
-                .insert(name.into(), ExchangeEntry::new(name, spec));
+            let spec = ExchangeSpec { durable: true, internal, ..ExchangeSpec::new(kind) };
+            topology.exchanges.insert(name.into(), ExchangeEntry::new(name, spec));
         }
         topology
     }
@@ -214,16 +198,10 @@ impl<Q: Clone + Debug> Topology<Q> {
             argument: argument.to_owned(),
             reason,
         };
-        if spec
-            .arguments
-            .get(ALTERNATE_EXCHANGE)
-            .is_some_and(|value| value.as_str().is_none())
-        {
+        if spec.arguments.get(ALTERNATE_EXCHANGE).is_some_and(|value| value.as_str().is_none()) {
             return Err(invalid(ALTERNATE_EXCHANGE, "expected text".to_owned()));
         }
-        spec.kind
-            .check(&spec.arguments)
-            .map_err(|(argument, reason)| invalid(argument, reason))
+        spec.kind.check(&spec.arguments).map_err(|(argument, reason)| invalid(argument, reason))
     }
 
     /// What went with it: the exchange itself, its bindings on both sides, and exchanges that were to
@@ -233,19 +211,13 @@ impl<Q: Clone + Debug> Topology<Q> {
             return Err(TopologyError::DefaultExchange);
         }
         if names::is_reserved(name) {
-            return Err(TopologyError::SystemExchange {
-                name: name.to_owned(),
-                vhost: self.vhost_name(),
-            });
+            return Err(TopologyError::SystemExchange { name: name.to_owned(), vhost: self.vhost_name() });
         }
         let Some(entry) = self.exchanges.get(name) else {
             return Ok(Vec::new());
         };
         if if_unused && !entry.outgoing.is_empty() {
-            return Err(TopologyError::InUse {
-                name: name.to_owned(),
-                vhost: self.vhost_name(),
-            });
+            return Err(TopologyError::InUse { name: name.to_owned(), vhost: self.vhost_name() });
         }
         let mut removed = Vec::new();
         self.sweep(vec![entry.name.clone()], &mut removed);
@@ -301,28 +273,16 @@ impl<Q: Clone + Debug> Topology<Q> {
         spec: QueueSpec,
         make: impl FnOnce() -> Q,
     ) -> Result<Q, TopologyError> {
-        assert!(
-            !self.queues.contains_key(name),
-            "queue '{name}' is added only once"
-        );
+        assert!(!self.queues.contains_key(name), "queue '{name}' is added only once");
         check_name("queue", name)?;
         let subject = || self.subject("queue", name);
         let limits = QueueLimits::parse(&spec.arguments).map_err(|error| error.about(subject()))?;
         if let Some(property) = unfit_property(limits.queue_type, &spec) {
-            return Err(TopologyError::InvalidProperty {
-                subject: subject(),
-                property,
-            });
+            return Err(TopologyError::InvalidProperty { subject: subject(), property });
         }
         let handle = make();
         let serial = self.next_serial;
-        let entry = QueueEntry {
-            name: name.into(),
-            spec,
-            limits,
-            handle: handle.clone(),
-            serial,
-        };
+        let entry = QueueEntry { name: name.into(), spec, limits, handle: handle.clone(), serial };
         self.queues.insert(entry.name.clone(), entry);
         self.next_serial += 1;
         self.generation += 1;
@@ -343,24 +303,15 @@ impl<Q: Clone + Debug> Topology<Q> {
     // ---- errors ----
 
     fn no_such_exchange(&self, name: &str) -> TopologyError {
-        TopologyError::NoSuchExchange {
-            name: name.to_owned(),
-            vhost: self.vhost_name(),
-        }
+        TopologyError::NoSuchExchange { name: name.to_owned(), vhost: self.vhost_name() }
     }
 
     fn no_such_queue(&self, name: &str) -> TopologyError {
-        TopologyError::NoSuchQueue {
-            name: name.to_owned(),
-            vhost: self.vhost_name(),
-        }
+        TopologyError::NoSuchQueue { name: name.to_owned(), vhost: self.vhost_name() }
     }
 
     fn locked(&self, name: &str) -> TopologyError {
-        TopologyError::Locked {
-            name: name.to_owned(),
-            vhost: self.vhost_name(),
-        }
+        TopologyError::Locked { name: name.to_owned(), vhost: self.vhost_name() }
     }
 
     fn subject(&self, what: &str, name: &str) -> String {
@@ -374,10 +325,7 @@ impl<Q: Clone + Debug> Topology<Q> {
 
 fn check_new_name(what: &'static str, name: &str) -> Result<(), TopologyError> {
     if names::is_reserved(name) {
-        return Err(TopologyError::ReservedName {
-            what,
-            name: name.to_owned(),
-        });
+        return Err(TopologyError::ReservedName { what, name: name.to_owned() });
     }
     check_name(what, name)
 }

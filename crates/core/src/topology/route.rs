@@ -27,12 +27,7 @@ pub struct Routed<Q> {
 
 impl<Q> Default for Routed<Q> {
     fn default() -> Routed<Q> {
-        Routed {
-            queues: Vec::new(),
-            delayed: None,
-            depends_on_headers: false,
-            reached: Vec::new(),
-        }
+        Routed { queues: Vec::new(), delayed: None, depends_on_headers: false, reached: Vec::new() }
     }
 }
 
@@ -132,15 +127,13 @@ impl<Q: Clone + Debug> Topology<Q> {
             return keys.iter().for_each(|key| reach(key));
         }
         let mut exchanges_matched = false;
-        exchange
-            .matcher
-            .route(keys, facts, &mut |destination| match destination {
-                Destination::Queue(name) => reach(name),
-                Destination::Exchange(name) => {
-                    exchanges_matched = true;
-                    journey.ahead.push(name);
-                }
-            });
+        exchange.matcher.route(keys, facts, &mut |destination| match destination {
+            Destination::Queue(name) => reach(name),
+            Destination::Exchange(name) => {
+                exchanges_matched = true;
+                journey.ahead.push(name);
+            }
+        });
         if !matched && !exchanges_matched {
             journey.ahead.extend(exchange.alternate.as_deref());
         }
@@ -149,11 +142,7 @@ impl<Q: Clone + Debug> Topology<Q> {
 
 fn holds(exchange: &ExchangeEntry, facts: &LazyFacts<'_>) -> bool {
     matches!(exchange.spec.kind, ExchangeKind::Delayed(_))
-        && facts
-            .headers()
-            .get(DELAY_HEADER)
-            .and_then(Value::as_integer)
-            .is_some_and(|delay| delay > 0)
+        && facts.headers().get(DELAY_HEADER).and_then(Value::as_integer).is_some_and(|delay| delay > 0)
 }
 
 /// The exchanges still to visit and those visited, so that a cycle of bindings ends.

@@ -32,11 +32,7 @@ struct Producer {
 
 impl Default for Producer {
     fn default() -> Producer {
-        Producer {
-            id: NO_PRODUCER_ID,
-            epoch: NO_PRODUCER_EPOCH,
-            base_sequence: NO_SEQUENCE,
-        }
+        Producer { id: NO_PRODUCER_ID, epoch: NO_PRODUCER_EPOCH, base_sequence: NO_SEQUENCE }
     }
 }
 
@@ -50,22 +46,13 @@ impl BatchBuilder {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         buffer.put_bytes(0, HEADER_BYTES);
-        *self = BatchBuilder {
-            buffer,
-            base_offset,
-            base_timestamp_ms,
-            ..BatchBuilder::default()
-        };
+        *self = BatchBuilder { buffer, base_offset, base_timestamp_ms, ..BatchBuilder::default() };
         self.max_timestamp_ms = i64::MIN;
     }
 
     /// Says who produced the batch, for idempotence and transactions.
     pub fn set_producer(&mut self, id: i64, epoch: i16, base_sequence: i32) {
-        self.producer = Producer {
-            id,
-            epoch,
-            base_sequence,
-        };
+        self.producer = Producer { id, epoch, base_sequence };
     }
 
     /// Sets the attribute bits: transactional, control, timestamp type. The records are never compressed.
@@ -120,11 +107,7 @@ impl BatchBuilder {
         let length = self.buffer.len() - LENGTH_END;
         let header = &mut self.buffer[..HEADER_BYTES];
         header[0..8].copy_from_slice(&self.base_offset.to_be_bytes());
-        header[LENGTH].copy_from_slice(
-            &i32::try_from(length)
-                .expect("a batch is below 2 GiB")
-                .to_be_bytes(),
-        );
+        header[LENGTH].copy_from_slice(&i32::try_from(length).expect("a batch is below 2 GiB").to_be_bytes());
         header[16] = MAGIC as u8;
         header[21..23].copy_from_slice(&self.attributes.to_be_bytes());
         header[23..27].copy_from_slice(&((last_offset - self.base_offset) as i32).to_be_bytes());
@@ -158,15 +141,8 @@ impl BatchBuilder {
     fn offset_delta(&self, offset: i64) -> i64 {
         let first_allowed = self.last_offset.map_or(self.base_offset, |last| last + 1);
         let delta = offset - self.base_offset;
-        assert!(
-            offset >= first_allowed,
-            "offset {offset} must not be below {first_allowed}"
-        );
-        assert!(
-            delta <= i64::from(i32::MAX),
-            "offset {offset} is too far from {}",
-            self.base_offset
-        );
+        assert!(offset >= first_allowed, "offset {offset} must not be below {first_allowed}");
+        assert!(delta <= i64::from(i32::MAX), "offset {offset} is too far from {}", self.base_offset);
         delta
     }
 }

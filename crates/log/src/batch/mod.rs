@@ -64,10 +64,7 @@ impl RecordBatch {
     pub fn parse(mut bytes: Bytes) -> Result<(RecordBatch, Bytes), BatchError> {
         let len = encoded_len(&bytes)?;
         if bytes.len() < len {
-            return Err(BatchError::Incomplete {
-                needed: len,
-                left: bytes.len(),
-            });
+            return Err(BatchError::Incomplete { needed: len, left: bytes.len() });
         }
         let rest = bytes.split_off(len);
         let batch = RecordBatch { bytes };
@@ -189,19 +186,14 @@ impl RecordBatch {
     fn patched(self, patch: impl FnOnce(&mut [u8])) -> RecordBatch {
         let mut bytes = bytes::BytesMut::from(self.bytes);
         patch(&mut bytes);
-        RecordBatch {
-            bytes: bytes.freeze(),
-        }
+        RecordBatch { bytes: bytes.freeze() }
     }
 }
 
 /// The size of the batch whose header begins `bytes`, which need not hold all of it.
 pub(crate) fn encoded_len(bytes: &[u8]) -> Result<usize, BatchError> {
     if bytes.len() < HEADER_BYTES {
-        return Err(BatchError::Incomplete {
-            needed: HEADER_BYTES,
-            left: bytes.len(),
-        });
+        return Err(BatchError::Incomplete { needed: HEADER_BYTES, left: bytes.len() });
     }
     let magic = bytes[16] as i8;
     if magic != MAGIC {
@@ -244,11 +236,7 @@ pub(crate) fn check_counts(batch: &[u8]) -> Result<(), BatchError> {
     let fits_bytes = is_compressed || i64::from(records) <= (bytes / RECORD_BYTES_MIN) as i64;
     let fits_offsets = base_offset(batch) >= 0 && base_offset(batch).checked_add(offsets).is_some();
     if records < 0 || offsets < 1 || i64::from(records) > offsets || !fits_bytes || !fits_offsets {
-        return Err(BatchError::BadRecordCount {
-            records,
-            bytes,
-            offsets,
-        });
+        return Err(BatchError::BadRecordCount { records, bytes, offsets });
     }
     Ok(())
 }

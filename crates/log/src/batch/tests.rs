@@ -20,23 +20,10 @@ fn the_header_fields_are_where_the_format_puts_them() {
     let (batch, rest) = RecordBatch::parse(bytes).unwrap();
     assert!(rest.is_empty());
     batch.verify().unwrap();
-    assert_eq!(
-        (batch.base_offset(), batch.last_offset(), batch.next_offset()),
-        (5, 7, 8)
-    );
+    assert_eq!((batch.base_offset(), batch.last_offset(), batch.next_offset()), (5, 7, 8));
     assert_eq!((batch.base_timestamp(), batch.max_timestamp()), (1000, 1001));
-    assert_eq!(
-        (batch.producer_id(), batch.producer_epoch(), batch.base_sequence()),
-        (9, 3, 77)
-    );
-    assert_eq!(
-        (
-            batch.leader_epoch(),
-            batch.record_count(),
-            batch.compression_codec()
-        ),
-        (6, 1, 0)
-    );
+    assert_eq!((batch.producer_id(), batch.producer_epoch(), batch.base_sequence()), (9, 3, 77));
+    assert_eq!((batch.leader_epoch(), batch.record_count(), batch.compression_codec()), (6, 1, 0));
     assert!(batch.is_transactional() && batch.is_control());
     assert_eq!(batch.timestamp_type(), TimestampType::Create);
 }
@@ -47,10 +34,7 @@ fn a_record_gives_key_value_and_headers() {
     let record = only_record(&batch).unwrap();
     assert_eq!((record.offset, record.timestamp_ms), (7, 1001));
     assert_eq!((record.key, record.value), (Some(&b"k"[..]), Some(&b"v"[..])));
-    assert_eq!(
-        record.headers().collect::<Vec<_>>(),
-        [(&b"h"[..], Some(&b"x"[..]))]
-    );
+    assert_eq!(record.headers().collect::<Vec<_>>(), [(&b"h"[..], Some(&b"x"[..]))]);
 }
 
 #[test]
@@ -86,14 +70,7 @@ fn offset_and_epoch_are_patched_without_touching_the_crc() {
     let original = parse(batch_of(A_RECORD, 1, |_| {}));
     let patched = original.clone().with_base_offset(500).with_leader_epoch(1);
     patched.verify().unwrap();
-    assert_eq!(
-        (
-            patched.base_offset(),
-            patched.last_offset(),
-            patched.leader_epoch()
-        ),
-        (500, 502, 1)
-    );
+    assert_eq!((patched.base_offset(), patched.last_offset(), patched.leader_epoch()), (500, 502, 1));
     assert_eq!(original.base_offset(), 5);
 }
 
@@ -101,11 +78,7 @@ fn offset_and_epoch_are_patched_without_touching_the_crc() {
 fn a_batch_cut_short_says_how_much_it_needs() {
     let whole = batch_of(A_RECORD, 1, |_| {});
     for cut in 0..whole.len() {
-        let needed = if cut < HEADER_BYTES {
-            HEADER_BYTES
-        } else {
-            whole.len()
-        };
+        let needed = if cut < HEADER_BYTES { HEADER_BYTES } else { whole.len() };
         let error = RecordBatch::parse(whole.slice(..cut)).unwrap_err();
         assert_eq!(error, BatchError::Incomplete { needed, left: cut });
     }
@@ -121,64 +94,32 @@ fn impossible_headers_are_refused() {
     );
     assert_eq!(refuse(|header| header[11] = 48), BatchError::BadLength(48));
     let is_bad_count = |error| matches!(error, BatchError::BadRecordCount { .. });
-    assert!(is_bad_count(refuse(
-        |header| header[57..61].copy_from_slice(&i32::MAX.to_be_bytes())
-    )));
-    assert!(is_bad_count(refuse(
-        |header| header[57..61].copy_from_slice(&(-1i32).to_be_bytes())
-    )));
-    assert!(is_bad_count(refuse(
-        |header| header[23..27].copy_from_slice(&(-1i32).to_be_bytes())
-    )));
-    assert!(is_bad_count(refuse(
-        |header| header[0..8].copy_from_slice(&i64::MAX.to_be_bytes())
-    )));
+    assert!(is_bad_count(refuse(|header| header[57..61].copy_from_slice(&i32::MAX.to_be_bytes()))));
+    assert!(is_bad_count(refuse(|header| header[57..61].copy_from_slice(&(-1i32).to_be_bytes()))));
+    assert!(is_bad_count(refuse(|header| header[23..27].copy_from_slice(&(-1i32).to_be_bytes()))));
+    assert!(is_bad_count(refuse(|header| header[0..8].copy_from_slice(&i64::MAX.to_be_bytes()))));
 }
 
 #[test]
 fn a_wrong_crc_is_noticed() {
     let mut bytes = BytesMut::from(&batch_of(A_RECORD, 1, |_| {})[..]);
     *bytes.last_mut().unwrap() ^= 1;
-    assert!(matches!(
-        parse(bytes.freeze()).verify(),
-        Err(BatchError::WrongChecksum { .. })
-    ));
+    assert!(matches!(parse(bytes.freeze()).verify(), Err(BatchError::WrongChecksum { .. })));
 }
 
 #[test]
 fn malformed_records_are_refused_one_by_one() {
     let refuse = |record: &[u8]| only_record(&parse(batch_of(record, 1, |_| {}))).unwrap_err();
     // Each list is a record whose length fits and whose named part does not.
-    assert_eq!(
-        refuse(&[200, 1, 0, 0, 0, 1, 1, 0]),
-        BatchError::BadRecord("the length")
-    );
-    assert_eq!(
-        refuse(&[1, 0, 0, 0, 0, 1, 1, 0]),
-        BatchError::BadRecord("the length")
-    );
-    assert_eq!(
-        refuse(&[12, 0, 0, 6, 1, 1, 0]),
-        BatchError::BadRecord("the offset")
-    );
+    assert_eq!(refuse(&[200, 1, 0, 0, 0, 1, 1, 0]), BatchError::BadRecord("the length"));
+    assert_eq!(refuse(&[1, 0, 0, 0, 0, 1, 1, 0]), BatchError::BadRecord("the length"));
+    assert_eq!(refuse(&[12, 0, 0, 6, 1, 1, 0]), BatchError::BadRecord("the offset"));
     assert_eq!(refuse(&[12, 0, 0, 0, 40, 1, 0]), BatchError::BadRecord("the key"));
     assert_eq!(refuse(&[12, 0, 0, 0, 3, 1, 0]), BatchError::BadRecord("the key"));
-    assert_eq!(
-        refuse(&[12, 0, 0, 0, 1, 40, 0]),
-        BatchError::BadRecord("the value")
-    );
-    assert_eq!(
-        refuse(&[12, 0, 0, 0, 1, 1, 100]),
-        BatchError::BadRecord("the header count")
-    );
-    assert_eq!(
-        refuse(&[16, 0, 0, 0, 1, 1, 2, 1, 0]),
-        BatchError::BadRecord("a header")
-    );
-    assert_eq!(
-        refuse(&[14, 0, 0, 0, 1, 1, 0, 9]),
-        BatchError::BadRecord("a header")
-    );
+    assert_eq!(refuse(&[12, 0, 0, 0, 1, 40, 0]), BatchError::BadRecord("the value"));
+    assert_eq!(refuse(&[12, 0, 0, 0, 1, 1, 100]), BatchError::BadRecord("the header count"));
+    assert_eq!(refuse(&[16, 0, 0, 0, 1, 1, 2, 1, 0]), BatchError::BadRecord("a header"));
+    assert_eq!(refuse(&[14, 0, 0, 0, 1, 1, 0, 9]), BatchError::BadRecord("a header"));
 }
 
 #[test]
@@ -187,10 +128,7 @@ fn compressed_records_are_read_once_decompressed() {
     assert_eq!(batch.compression_codec(), 4);
     assert_eq!(only_record(&batch), Err(BatchError::Compressed(4)));
     assert_eq!(batch.records_bytes(), "opaque");
-    assert_eq!(
-        batch.records_in(A_RECORD).next().unwrap().unwrap().value,
-        Some(&b"v"[..])
-    );
+    assert_eq!(batch.records_in(A_RECORD).next().unwrap().unwrap().value, Some(&b"v"[..]));
 }
 
 #[test]
@@ -217,19 +155,9 @@ fn the_builder_says_who_produced_a_batch_and_forgets_it_for_the_next() {
         parse(builder.finish())
     };
     let (first, second) = (build(true), build(false));
-    assert_eq!(
-        (first.producer_id(), first.producer_epoch(), first.base_sequence()),
-        (8, 2, 40)
-    );
+    assert_eq!((first.producer_id(), first.producer_epoch(), first.base_sequence()), (8, 2, 40));
     assert!(first.is_transactional());
-    assert_eq!(
-        (
-            second.producer_id(),
-            second.producer_epoch(),
-            second.base_sequence()
-        ),
-        (-1, -1, -1)
-    );
+    assert_eq!((second.producer_id(), second.producer_epoch(), second.base_sequence()), (-1, -1, -1));
     assert!(!second.is_transactional());
 }
 
@@ -303,13 +231,8 @@ proptest! {
 fn a_wanted() -> impl Strategy<Value = Wanted> {
     let bytestring = || vec(any::<u8>(), 0..12);
     let headers = vec((bytestring(), vec(bytestring(), 0..3)), 0..4);
-    let fields = (
-        any::<u8>(),
-        any::<i64>(),
-        option::of(bytestring()),
-        option::of(vec(bytestring(), 0..4)),
-        headers,
-    );
+    let fields =
+        (any::<u8>(), any::<i64>(), option::of(bytestring()), option::of(vec(bytestring(), 0..4)), headers);
     fields.prop_map(|(offset_gap, timestamp_ms, key, value_parts, headers)| Wanted {
         offset_gap,
         timestamp_ms,
@@ -322,45 +245,22 @@ fn a_wanted() -> impl Strategy<Value = Wanted> {
 fn push(builder: &mut BatchBuilder, offset: i64, record: &Wanted) {
     let slices = |parts: &Vec<Bytestring>| parts.clone();
     let value: Option<Vec<Bytestring>> = record.value_parts.as_ref().map(slices);
-    let value: Option<Vec<&[u8]>> = value
-        .as_ref()
-        .map(|parts| parts.iter().map(|part| &part[..]).collect());
-    let header_parts: Vec<Vec<&[u8]>> = record
-        .headers
-        .iter()
-        .map(|(_, parts)| parts.iter().map(|part| &part[..]).collect())
-        .collect();
-    let headers: Vec<(&[u8], &[&[u8]])> = record
-        .headers
-        .iter()
-        .zip(&header_parts)
-        .map(|((name, _), parts)| (&name[..], &parts[..]))
-        .collect();
-    builder.push(
-        offset,
-        record.timestamp_ms,
-        record.key.as_deref(),
-        value.as_deref(),
-        &headers,
-    );
+    let value: Option<Vec<&[u8]>> = value.as_ref().map(|parts| parts.iter().map(|part| &part[..]).collect());
+    let header_parts: Vec<Vec<&[u8]>> =
+        record.headers.iter().map(|(_, parts)| parts.iter().map(|part| &part[..]).collect()).collect();
+    let headers: Vec<(&[u8], &[&[u8]])> =
+        record.headers.iter().zip(&header_parts).map(|((name, _), parts)| (&name[..], &parts[..])).collect();
+    builder.push(offset, record.timestamp_ms, record.key.as_deref(), value.as_deref(), &headers);
 }
 
 fn assert_same(record: &Record<'_>, wanted: &Wanted) {
     assert_eq!(record.timestamp_ms, wanted.timestamp_ms);
     assert_eq!(record.key, wanted.key.as_deref());
-    assert_eq!(
-        record.value,
-        wanted.value_parts.as_ref().map(|parts| parts.concat()).as_deref()
-    );
-    let headers: Vec<_> = record
-        .headers()
-        .map(|(name, value)| (name.to_vec(), value.unwrap().to_vec()))
-        .collect();
-    let wanted_headers: Vec<_> = wanted
-        .headers
-        .iter()
-        .map(|(name, parts)| (name.clone(), parts.concat()))
-        .collect();
+    assert_eq!(record.value, wanted.value_parts.as_ref().map(|parts| parts.concat()).as_deref());
+    let headers: Vec<_> =
+        record.headers().map(|(name, value)| (name.to_vec(), value.unwrap().to_vec())).collect();
+    let wanted_headers: Vec<_> =
+        wanted.headers.iter().map(|(name, parts)| (name.clone(), parts.concat())).collect();
     assert_eq!(headers, wanted_headers);
 }
 

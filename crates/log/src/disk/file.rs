@@ -42,11 +42,7 @@ pub struct FileDisk {
 
 impl FileDisk {
     pub fn new(root: PathBuf, strategy: FlushStrategy) -> FileDisk {
-        FileDisk {
-            root,
-            strategy,
-            root_file: OnceLock::new(),
-        }
+        FileDisk { root, strategy, root_file: OnceLock::new() }
     }
 
     fn root_file(&self) -> io::Result<&File> {
@@ -80,22 +76,14 @@ impl Disk for FileDisk {
         };
         // A name that is not UTF-8 is none of ours.
         entries
-            .filter_map(|entry| {
-                entry
-                    .map(|entry| entry.file_name().into_string().ok())
-                    .transpose()
-            })
+            .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose())
             .collect()
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         self.root_file()?;
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(self.root.join(path))?;
+        let file =
+            File::options().read(true).write(true).create(true).truncate(false).open(self.root.join(path))?;
         Ok(Arc::new(file))
     }
 
@@ -200,12 +188,8 @@ mod tests {
             let root = tempfile::tempdir().unwrap();
             let disk = FileDisk::new(root.path().to_owned(), strategy);
             disk.create_dir_all(Path::new("a/b")).unwrap();
-            let files: Vec<_> = (0..20)
-                .map(|n| disk.open(Path::new(&format!("a/b/{n}"))).unwrap())
-                .collect();
-            files
-                .iter()
-                .for_each(|file| file.write_all_at(b"payload", 3).unwrap());
+            let files: Vec<_> = (0..20).map(|n| disk.open(Path::new(&format!("a/b/{n}"))).unwrap()).collect();
+            files.iter().for_each(|file| file.write_all_at(b"payload", 3).unwrap());
             disk.sync(&files).unwrap();
             disk.sync_dir(Path::new("a/b")).unwrap();
             assert_eq!(disk.list(Path::new("a/b")).unwrap().len(), 20);

@@ -84,27 +84,14 @@ impl MemoryDisk {
         let state = self.lock();
         let mut chance = torn.map(Chance);
         let mut names = state.durable_tree.clone();
-        let kept = chance
-            .as_mut()
-            .map_or(0, |chance| chance.up_to(state.unsynced_names.len()));
-        state.unsynced_names[..kept]
-            .iter()
-            .for_each(|change| change.apply(&mut names));
-        let contents = state
-            .contents
-            .iter()
-            .map(|content| Content::durable(content.after_crash(&mut chance)));
+        let kept = chance.as_mut().map_or(0, |chance| chance.up_to(state.unsynced_names.len()));
+        state.unsynced_names[..kept].iter().for_each(|change| change.apply(&mut names));
+        let contents =
+            state.contents.iter().map(|content| Content::durable(content.after_crash(&mut chance)));
         let contents = contents.collect();
         let tree = reachable(&names);
-        let after = State {
-            durable_tree: tree.clone(),
-            tree,
-            contents,
-            ..State::default()
-        };
-        MemoryDisk {
-            state: Arc::new(Mutex::new(after)),
-        }
+        let after = State { durable_tree: tree.clone(), tree, contents, ..State::default() };
+        MemoryDisk { state: Arc::new(Mutex::new(after)) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -116,21 +103,14 @@ impl fmt::Debug for MemoryDisk {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.lock();
         let names: Vec<_> = state.tree.keys().collect();
-        formatter
-            .debug_struct("MemoryDisk")
-            .field("syncs", &state.syncs)
-            .field("names", &names)
-            .finish()
+        formatter.debug_struct("MemoryDisk").field("syncs", &state.syncs).field("names", &names).finish()
     }
 }
 
 impl Disk for MemoryDisk {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.lock();
-        let ancestors: Vec<_> = dir
-            .ancestors()
-            .filter(|ancestor| *ancestor != Path::new(""))
-            .collect();
+        let ancestors: Vec<_> = dir.ancestors().filter(|ancestor| *ancestor != Path::new("")).collect();
         for ancestor in ancestors.into_iter().rev() {
             if !state.tree.contains_key(ancestor) {
                 state.change_name(NameChange::Add(ancestor.to_owned(), Entry::Directory));
@@ -142,9 +122,7 @@ impl Disk for MemoryDisk {
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let state = self.lock();
         let children = state.tree.keys().filter(|path| path.parent() == Some(dir));
-        Ok(children
-            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
-            .collect())
+        Ok(children.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -160,10 +138,7 @@ impl Disk for MemoryDisk {
                 id
             }
         };
-        Ok(Arc::new(MemoryFile {
-            state: self.state.clone(),
-            id,
-        }))
+        Ok(Arc::new(MemoryFile { state: self.state.clone(), id }))
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -200,9 +175,7 @@ impl Disk for MemoryDisk {
         let (inside, elsewhere) = changes.into_iter().partition(|change| change.is_in(dir));
         state.unsynced_names = elsewhere;
         let inside: Vec<NameChange> = inside;
-        inside
-            .iter()
-            .for_each(|change| change.apply(&mut state.durable_tree));
+        inside.iter().for_each(|change| change.apply(&mut state.durable_tree));
         Ok(())
     }
 
@@ -266,33 +239,21 @@ impl NameChange {
 /// A file whose directory did not survive is lost with it.
 fn reachable(names: &Tree) -> Tree {
     let is_reachable = |path: &Path| {
-        path.ancestors()
-            .skip(1)
-            .all(|parent| parent == Path::new("") || names.contains_key(parent))
+        path.ancestors().skip(1).all(|parent| parent == Path::new("") || names.contains_key(parent))
     };
-    names
-        .iter()
-        .filter(|(path, _)| is_reachable(path))
-        .map(|(path, entry)| (path.clone(), *entry))
-        .collect()
+    names.iter().filter(|(path, _)| is_reachable(path)).map(|(path, entry)| (path.clone(), *entry)).collect()
 }
 
 impl Content {
     fn durable(bytes: Vec<u8>) -> Content {
-        Content {
-            durable_bytes: bytes.clone(),
-            bytes,
-            unsynced: Vec::new(),
-        }
+        Content { durable_bytes: bytes.clone(), bytes, unsynced: Vec::new() }
     }
 
     fn after_crash(&self, chance: &mut Option<Chance>) -> Vec<u8> {
         let mut bytes = self.durable_bytes.clone();
         let Some(chance) = chance else { return bytes };
         let whole = chance.up_to(self.unsynced.len());
-        self.unsynced[..whole]
-            .iter()
-            .for_each(|change| change.apply(&mut bytes));
+        self.unsynced[..whole].iter().for_each(|change| change.apply(&mut bytes));
         if let Some(change) = self.unsynced.get(whole) {
             change.apply_torn(&mut bytes, chance);
         }
@@ -352,10 +313,7 @@ impl MemoryFile {
 impl DiskFile for MemoryFile {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         let state = self.state.lock();
-        let rest = state.contents[self.id]
-            .bytes
-            .get(position as usize..)
-            .unwrap_or_default();
+        let rest = state.contents[self.id].bytes.get(position as usize..).unwrap_or_default();
         let read = rest.len().min(buf.len());
         buf[..read].copy_from_slice(&rest[..read]);
         Ok(read)

@@ -38,10 +38,7 @@ pub trait Disk: Send + Sync + Debug {
 }
 
 /// An open file. It stays readable after its name is removed.
-#[expect(
-    clippy::len_without_is_empty,
-    reason = "asking for the length is a system call here"
-)]
+#[expect(clippy::len_without_is_empty, reason = "asking for the length is a system call here")]
 pub trait DiskFile: Send + Sync + Debug {
     /// Reads up to `buf.len()` bytes; fewer only at the end of the file.
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
@@ -58,9 +55,7 @@ pub trait DiskFile: Send + Sync + Debug {
 
 /// Makes the name of `dir` itself, and of every directory above it, durable.
 pub(crate) fn sync_parents(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
-    dir.ancestors()
-        .skip(1)
-        .try_for_each(|parent| disk.sync_dir(parent))
+    dir.ancestors().skip(1).try_for_each(|parent| disk.sync_dir(parent))
 }
 
 /// The whole content of the file at `path`.

@@ -41,11 +41,7 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> LogConfig {
-        LogConfig {
-            segment_bytes: 16 << 20,
-            index_interval_bytes: 4096,
-            verify_sealed: false,
-        }
+        LogConfig { segment_bytes: 16 << 20, index_interval_bytes: 4096, verify_sealed: false }
     }
 }
 
@@ -152,8 +148,7 @@ impl Log {
             return Ok(());
         }
         self.make_name_durable()?;
-        self.active
-            .append(&self.staged, self.config.index_interval_bytes)?;
+        self.active.append(&self.staged, self.config.index_interval_bytes)?;
         self.staged.clear();
         self.staged.shrink_to(STAGED_BYTES_KEPT_MAX);
         self.is_dirty = true;
@@ -189,11 +184,7 @@ fn check_order<'b>(batches: impl Iterator<Item = &'b [u8]>, mut end_offset: i64)
     for batch in batches {
         let len = batch::encoded_len(batch)?;
         if batch.len() < len {
-            return Err(BatchError::Incomplete {
-                needed: len,
-                left: batch.len(),
-            }
-            .into());
+            return Err(BatchError::Incomplete { needed: len, left: batch.len() }.into());
         }
         if batch.len() > len {
             return Err(BatchError::BadLength((len - 12) as i32).into());
@@ -201,10 +192,7 @@ fn check_order<'b>(batches: impl Iterator<Item = &'b [u8]>, mut end_offset: i64)
         batch::check_counts(batch)?;
         let base_offset = batch::base_offset(batch);
         if base_offset < end_offset {
-            return Err(LogError::NotAscending {
-                base_offset,
-                end_offset,
-            });
+            return Err(LogError::NotAscending { base_offset, end_offset });
         }
         end_offset = batch::last_offset(batch) + 1;
     }

@@ -32,19 +32,13 @@ struct Resume {
 
 impl Clone for LogReader {
     fn clone(&self) -> LogReader {
-        LogReader {
-            view: self.view.clone(),
-            resume: Mutex::new(*self.resume.lock()),
-        }
+        LogReader { view: self.view.clone(), resume: Mutex::new(*self.resume.lock()) }
     }
 }
 
 impl LogReader {
     pub(super) fn new(view: Arc<View>) -> LogReader {
-        LogReader {
-            view,
-            resume: Mutex::new(None),
-        }
+        LogReader { view, resume: Mutex::new(None) }
     }
 
     pub fn start_offset(&self) -> i64 {
@@ -73,10 +67,7 @@ impl LogReader {
     /// into, the first offset and the earliest time it can have.
     pub fn offset_for_time(&self, timestamp_ms: i64) -> Result<Option<(i64, i64)>, LogError> {
         for placed in self.view.all() {
-            let is_earlier = placed
-                .segment
-                .max_timestamp()?
-                .is_some_and(|latest| latest < timestamp_ms);
+            let is_earlier = placed.segment.max_timestamp()?.is_some_and(|latest| latest < timestamp_ms);
             if is_earlier {
                 continue;
             }
@@ -95,9 +86,7 @@ impl LogReader {
         }
         // Nothing limits the last segment, so damage at its end is reported without an end.
         let end_offset = self.end_offset();
-        damaged
-            .iter_mut()
-            .for_each(|damage| damage.offsets.end = damage.offsets.end.min(end_offset));
+        damaged.iter_mut().for_each(|damage| damage.offsets.end = damage.offsets.end.min(end_offset));
         Ok(damaged)
     }
 

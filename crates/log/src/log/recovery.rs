@@ -52,20 +52,14 @@ pub(super) struct Recovered {
 pub(super) fn recover(disk: &dyn Disk, dir: &Path, config: &LogConfig) -> io::Result<Recovered> {
     disk.create_dir_all(dir)?;
     let names = disk.list(dir)?;
-    let mut bases: Vec<_> = names
-        .iter()
-        .filter_map(|name| segment::base_offset_of(name, LOG_SUFFIX))
-        .collect();
+    let mut bases: Vec<_> =
+        names.iter().filter_map(|name| segment::base_offset_of(name, LOG_SUFFIX)).collect();
     bases.sort_unstable();
     remove_orphaned_indexes(disk, dir, &names, &bases)?;
 
     let Some(last_base) = bases.last().copied() else {
         let segments = vec![Arc::new(Segment::create(disk, dir, 0)?)];
-        return Ok(Recovered {
-            segments,
-            end_offset: 0,
-            recovery: Recovery::default(),
-        });
+        return Ok(Recovered { segments, end_offset: 0, recovery: Recovery::default() });
     };
     let mut recovery = Recovery::default();
     let mut segments = Vec::with_capacity(bases.len());
@@ -74,11 +68,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, config: &LogConfig) -> io::Re
     }
     let (active, end_offset) = recover_last(disk, dir, last_base, config, &mut recovery)?;
     segments.push(Arc::new(active));
-    Ok(Recovered {
-        segments,
-        end_offset,
-        recovery,
-    })
+    Ok(Recovered { segments, end_offset, recovery })
 }
 
 /// Removing a segment removes its log first, so a crash in between leaves indexes of nothing.
@@ -86,10 +76,7 @@ fn remove_orphaned_indexes(disk: &dyn Disk, dir: &Path, names: &[String], bases:
     let is_orphan = |name: &&String| {
         segment::indexed_offset_of(name).is_some_and(|base_offset| bases.binary_search(&base_offset).is_err())
     };
-    names
-        .iter()
-        .filter(is_orphan)
-        .try_for_each(|name| disk.remove_file(&dir.join(name)))
+    names.iter().filter(is_orphan).try_for_each(|name| disk.remove_file(&dir.join(name)))
 }
 
 fn open_sealed(
@@ -102,11 +89,7 @@ fn open_sealed(
     let segment = Segment::open_sealed(disk, dir, offsets.clone(), config.index_interval_bytes)?;
     let segment = Arc::new(segment);
     if config.verify_sealed {
-        let placed = Placed {
-            segment: segment.clone(),
-            offset_limit: offsets.end,
-            is_last: false,
-        };
+        let placed = Placed { segment: segment.clone(), offset_limit: offsets.end, is_last: false };
         recovery.damaged.extend(verify(&placed)?);
     }
     Ok(segment)
@@ -123,13 +106,7 @@ fn recover_last(
     let path = segment::path_of(dir, base_offset, LOG_SUFFIX);
     let file = disk.open(&path)?;
     let file_len = file.len()?;
-    let whole = Segment::growing(
-        base_offset,
-        path.clone(),
-        file.clone(),
-        file_len,
-        SegmentIndex::default(),
-    );
+    let whole = Segment::growing(base_offset, path.clone(), file.clone(), file_len, SegmentIndex::default());
     let (mut index, mut end_offset, mut len) = (SegmentIndex::default(), base_offset, file_len);
     let mut scanner = whole.scan_all(base_offset..i64::MAX);
     while let Some(found) = scanner.next()? {
@@ -138,11 +115,7 @@ fn recover_last(
                 index.add(base_offset, position, batch.bytes(), config.index_interval_bytes);
                 end_offset = batch.next_offset();
             }
-            Found::Damage {
-                bytes,
-                reaches_end: true,
-                ..
-            } => len = bytes.start,
+            Found::Damage { bytes, reaches_end: true, .. } => len = bytes.start,
             Found::Damage { bytes, offsets, .. } => recovery.damaged.push(Damage::new(&path, bytes, offsets)),
         }
     }
@@ -167,11 +140,6 @@ pub(super) fn verify(placed: &Placed) -> io::Result<Vec<Damage>> {
 
 impl Damage {
     pub(crate) fn new(file: &Path, bytes: Range<u64>, offsets: Range<i64>) -> Damage {
-        Damage {
-            file: file.to_owned(),
-            position: bytes.start,
-            bytes: bytes.end - bytes.start,
-            offsets,
-        }
+        Damage { file: file.to_owned(), position: bytes.start, bytes: bytes.end - bytes.start, offsets }
     }
 }

@@ -10,10 +10,7 @@ const SEGMENT_BYTES: u64 = 300;
 #[test]
 fn a_new_log_is_empty() {
     let (log, recovery) = open(&MemoryDisk::new());
-    assert_eq!(
-        (log.start_offset(), log.end_offset(), log.size_bytes()),
-        (0, 0, 0)
-    );
+    assert_eq!((log.start_offset(), log.end_offset(), log.size_bytes()), (0, 0, 0));
     assert_eq!(recovery, Recovery::default());
     assert!(log.reader().read(0, 1000).unwrap().is_empty());
 }
@@ -91,10 +88,7 @@ fn offsets_outside_the_log_are_refused() {
 fn a_batch_that_does_not_follow_is_refused_and_nothing_of_its_group_written() {
     let mut log = filled(&MemoryDisk::new(), 3);
     let error = log.append_all(&[batch(3), batch(3)]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "a batch starting at offset 3 cannot follow, the log ends at 4"
-    );
+    assert_eq!(error.to_string(), "a batch starting at offset 3 cannot follow, the log ends at 4");
     assert!(log.append(&batch(3)[..99]).is_err());
     assert!(log.append(&[&batch(3)[..], b"x"].concat()).is_err());
     assert!(log.append(b"").is_err());
@@ -223,34 +217,20 @@ fn damage_in_a_sealed_segment_is_gone_around_and_told_once() {
     let offsets: Vec<_> = batches_of(&log).iter().map(RecordBatch::base_offset).collect();
     assert_eq!(offsets, [0, 1, 2, 3, 5, 6, 7, 8, 9]);
     let file = "v/q/00000000000000000003.log".into();
-    let damage = [Damage {
-        file,
-        position: 100,
-        bytes: 100,
-        offsets: 4..5,
-    }];
+    let damage = [Damage { file, position: 100, bytes: 100, offsets: 4..5 }];
     assert_eq!(log.reader().take_damage(), damage);
     batches_of(&log);
     assert!(log.reader().take_damage().is_empty());
     assert_eq!(log.reader().verify().unwrap(), damage);
-    let config = LogConfig {
-        verify_sealed: true,
-        ..config()
-    };
-    assert_eq!(
-        Log::open(Arc::new(disk), "v/q".into(), config).unwrap().1.damaged,
-        damage
-    );
+    let config = LogConfig { verify_sealed: true, ..config() };
+    assert_eq!(Log::open(Arc::new(disk), "v/q".into(), config).unwrap().1.damaged, damage);
 }
 
 #[test]
 fn damage_up_to_the_end_of_a_sealed_segment_leads_to_the_next() {
     let disk = MemoryDisk::new();
     filled(&disk, 10);
-    disk.open(Path::new("v/q/00000000000000000003.log"))
-        .unwrap()
-        .set_len(150)
-        .unwrap();
+    disk.open(Path::new("v/q/00000000000000000003.log")).unwrap().set_len(150).unwrap();
     let (log, _) = open(&disk);
     assert_eq!(log.reader().read(4, 1).unwrap()[0].base_offset(), 6);
     assert_eq!(log.reader().take_damage()[0].offsets, 4..6);
@@ -287,24 +267,15 @@ fn a_batch_within_a_damaged_batch_is_not_served() {
 fn damaged_or_missing_indexes_cost_time_only() {
     let disk = MemoryDisk::new();
     filled(&disk, 10);
-    for (name, damaged_len) in [
-        ("00000000000000000000.index", 5),
-        ("00000000000000000003.timeindex", 0),
-    ] {
-        disk.open(&Path::new("v/q").join(name))
-            .unwrap()
-            .set_len(damaged_len)
-            .unwrap();
+    for (name, damaged_len) in [("00000000000000000000.index", 5), ("00000000000000000003.timeindex", 0)] {
+        disk.open(&Path::new("v/q").join(name)).unwrap().set_len(damaged_len).unwrap();
     }
     flip_bit(&disk, "v/q/00000000000000000006.index", 7);
     let (mut log, _) = open(&disk);
     assert_eq!(read_all(&log).len(), 10);
     for offset in 0..10 {
         assert_eq!(log.reader().read(offset, 1).unwrap()[0].base_offset(), offset);
-        assert_eq!(
-            log.reader().offset_for_time(offset * 1000).unwrap(),
-            Some((offset, offset * 1000))
-        );
+        assert_eq!(log.reader().offset_for_time(offset * 1000).unwrap(), Some((offset, offset * 1000)));
     }
     assert!(log.reader().take_damage().is_empty());
     assert_eq!(log.retain(100_000, None, Some(0)).unwrap(), 900);
@@ -356,11 +327,7 @@ fn two_threads_read_while_one_writes() {
 }
 
 fn config() -> LogConfig {
-    LogConfig {
-        segment_bytes: SEGMENT_BYTES,
-        index_interval_bytes: 50,
-        verify_sealed: false,
-    }
+    LogConfig { segment_bytes: SEGMENT_BYTES, index_interval_bytes: 50, verify_sealed: false }
 }
 
 fn open(disk: &MemoryDisk) -> (Log, Recovery) {
@@ -386,13 +353,7 @@ fn batch(offset: i64) -> Bytes {
 fn batch_sized(offset: i64, fill: u8, value_bytes: usize) -> Bytes {
     let mut builder = BatchBuilder::new();
     builder.start(offset, offset * 1000);
-    builder.push(
-        offset,
-        offset * 1000,
-        None,
-        Some(&[&vec![fill; value_bytes]]),
-        &[],
-    );
+    builder.push(offset, offset * 1000, None, Some(&[&vec![fill; value_bytes]]), &[]);
     builder.finish()
 }
 
@@ -412,9 +373,7 @@ fn batches_of(log: &Log) -> Vec<RecordBatch> {
 
 fn segment_names(disk: &MemoryDisk) -> Vec<String> {
     let names = disk.list(Path::new("v/q")).unwrap();
-    let bases = names
-        .iter()
-        .filter_map(|name| crate::segment::base_offset_of(name, "log"));
+    let bases = names.iter().filter_map(|name| crate::segment::base_offset_of(name, "log"));
     bases.map(|base| base.to_string()).collect()
 }
 

@@ -59,11 +59,7 @@ impl View {
     }
 
     pub(super) fn size_bytes(&self) -> u64 {
-        self.segments
-            .read()
-            .iter()
-            .map(|segment| segment.len_bytes())
-            .sum()
+        self.segments.read().iter().map(|segment| segment.len_bytes()).sum()
     }
 
     pub(super) fn push_segment(&self, segment: Arc<Segment>) {
@@ -97,11 +93,7 @@ impl View {
         let segments = self.segments.read();
         let (start, end) = (segments[0].base_offset, self.end_offset());
         if offset < start || offset > end {
-            return Err(LogError::OutOfRange {
-                wanted: offset,
-                start,
-                end,
-            });
+            return Err(LogError::OutOfRange { wanted: offset, start, end });
         }
         let after = segments.partition_point(|segment| segment.base_offset <= offset);
         Ok(place(&segments, after - 1))

@@ -11,11 +11,7 @@ use cauce_log::{BatchBuilder, Disk, Log, LogConfig, LogReader, MemoryDisk, Recor
 pub const DIR: &str = "vhost/queue";
 
 pub fn open(disk: &MemoryDisk, segment_bytes: u64) -> (Log, Recovery) {
-    let config = LogConfig {
-        segment_bytes,
-        index_interval_bytes: 64,
-        ..LogConfig::default()
-    };
+    let config = LogConfig { segment_bytes, index_interval_bytes: 64, ..LogConfig::default() };
     Log::open(Arc::new(disk.clone()), DIR.into(), config).unwrap()
 }
 
@@ -25,13 +21,7 @@ pub fn batch(base_offset: i64, records: i64, value_bytes: usize) -> Bytes {
     builder.start(base_offset, base_offset * 10);
     for offset in base_offset..base_offset + records {
         let value = vec![offset as u8; value_bytes];
-        builder.push(
-            offset,
-            offset * 10,
-            Some(&offset.to_be_bytes()),
-            Some(&[&value]),
-            &[(b"h", &[b"x"])],
-        );
+        builder.push(offset, offset * 10, Some(&offset.to_be_bytes()), Some(&[&value]), &[(b"h", &[b"x"])]);
     }
     builder.finish()
 }

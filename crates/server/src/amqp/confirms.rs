@@ -33,21 +33,14 @@ pub(super) struct Confirms {
 
 impl Confirms {
     pub(super) fn new() -> Confirms {
-        Confirms {
-            front: 1,
-            publishes: VecDeque::new(),
-            news: false,
-        }
+        Confirms { front: 1, publishes: VecDeque::new(), news: false }
     }
 
     /// The number of the next publish, which went to so many queues.
     pub(super) fn published(&mut self, queues: u32) -> u64 {
         self.publishes.push_back(match queues {
             0 => Publish::Done { refused: false },
-            _ => Publish::Waiting {
-                queues,
-                refused: false,
-            },
+            _ => Publish::Waiting { queues, refused: false },
         });
         self.news |= queues == 0;
         self.front + self.publishes.len() as u64 - 1
@@ -98,10 +91,7 @@ impl Confirms {
                 say(if refused {
                     Confirm::Nack { sequence }
                 } else {
-                    Confirm::Ack {
-                        sequence,
-                        multiple: false,
-                    }
+                    Confirm::Ack { sequence, multiple: false }
                 });
             }
         }
@@ -110,10 +100,7 @@ impl Confirms {
 
 fn say_acked(acked: &mut Option<(u64, u64)>, say: &mut impl FnMut(Confirm)) {
     if let Some((sequence, count)) = acked.take() {
-        say(Confirm::Ack {
-            sequence,
-            multiple: count > 1,
-        });
+        say(Confirm::Ack { sequence, multiple: count > 1 });
     }
 }
 
@@ -138,39 +125,11 @@ mod tests {
     #[test]
     fn answers_at_the_front_are_told_together_and_later_ones_alone() {
         use Confirm::*;
-        check(
-            &[1, 1, 1],
-            &[(1, true), (2, true)],
-            &[Ack {
-                sequence: 2,
-                multiple: true,
-            }],
-        );
-        check(
-            &[1, 1, 1],
-            &[(3, true)],
-            &[Ack {
-                sequence: 3,
-                multiple: false,
-            }],
-        );
-        check(
-            &[0],
-            &[],
-            &[Ack {
-                sequence: 1,
-                multiple: false,
-            }],
-        );
+        check(&[1, 1, 1], &[(1, true), (2, true)], &[Ack { sequence: 2, multiple: true }]);
+        check(&[1, 1, 1], &[(3, true)], &[Ack { sequence: 3, multiple: false }]);
+        check(&[0], &[], &[Ack { sequence: 1, multiple: false }]);
         check(&[2], &[(1, true)], &[]);
-        check(
-            &[2],
-            &[(1, true), (1, true)],
-            &[Ack {
-                sequence: 1,
-                multiple: false,
-            }],
-        );
+        check(&[2], &[(1, true), (1, true)], &[Ack { sequence: 1, multiple: false }]);
     }
 
     #[test]
@@ -179,13 +138,7 @@ mod tests {
         check(
             &[2, 1],
             &[(1, false), (1, true), (2, true)],
-            &[
-                Nack { sequence: 1 },
-                Ack {
-                    sequence: 2,
-                    multiple: false,
-                },
-            ],
+            &[Nack { sequence: 1 }, Ack { sequence: 2, multiple: false }],
         );
     }
 }

@@ -27,7 +27,7 @@ use super::confirms::Confirm;
 use super::consume::{Consumer, Getting, Outbox, REPLY_TO, Settling};
 use super::fault::Fault;
 use super::handshake::Session;
-use super::publish::{Author, Publisher};
+use super::publish::{Author, Publisher, parse_expiration};
 
 /// Events taken from the mailbox at a time.
 const EVENTS_MAX: usize = 64;
@@ -111,12 +111,14 @@ impl Connection {
 
     /// Serves the client until it leaves, then gives back all it held.
     pub(super) async fn run(mut self) {
+        self.node.connected(self.id, self.link.clone());
         let ended = self.serve().await;
         if let Err(Fault::Connection { code, text }) = &ended {
             tracing::warn!(peer = %self.peer, user = self.user, code = code.code(), "closing a connection: {text}");
             self.say_close(*code, text).await;
         }
         self.leave().await;
+        self.node.disconnected(self.id);
     }
 
     async fn serve(&mut self) -> Result<(), Fault> {
@@ -126,11 +128,10 @@ impl Connection {
             if self.take_input().await? {
                 return Ok(());
             }
-            self.out
-                .fill(&mut self.channels, &mut self.consumers, self.frame_max);
+            self.out.fill(&mut self.channels, &mut self.consumers, self.frame_max);
             self.write_some()?;
             let wake_at = self.next_heartbeat();
-            let reads = !(self.publishes && self.alarms.borrow().any());
+            let reads = !(self.publishes && self.alarms.borrow().any()) && !self.is_held_up();
             tokio::select! {
                 biased;
                 count = self.mailbox.recv_many(&mut events, EVENTS_MAX) => {
@@ -151,6 +152,11 @@ impl Connection {
                 () = tokio::time::sleep_until(wake_at) => self.keep_alive()?,
             }
         }
+    }
+
+    /// Whether the client must take what it asked for before it is heard again.
+    fn is_held_up(&self) -> bool {
+        self.out.is_full() || !self.getting.is_empty()
     }
 
     /// `Some(0)` at the end of the stream, `None` if there is nothing yet.
@@ -180,8 +186,7 @@ impl Connection {
             }
             if self.out.is_empty() {
                 self.out.report_sent(&mut self.consumers);
-                self.out
-                    .fill(&mut self.channels, &mut self.consumers, self.frame_max);
+                self.out.fill(&mut self.channels, &mut self.consumers, self.frame_max);
             }
         }
         Ok(())
@@ -189,7 +194,7 @@ impl Connection {
 
     /// Acts on every whole frame that was read; true once the client said goodbye.
     async fn take_input(&mut self) -> Result<bool, Fault> {
-        if self.input.is_empty() {
+        if self.input.is_empty() || self.is_held_up() {
             return Ok(false);
         }
         self.publisher.start_turn();
@@ -197,7 +202,7 @@ impl Connection {
         let mut input = std::mem::take(&mut self.input);
         let mut at = 0;
         let mut ended = Ok(false);
-        loop {
+        while !self.is_held_up() {
             match frame::parse(&input[at..], self.frame_max) {
                 Ok(Some((frame, size))) => {
                     at += size;
@@ -229,15 +234,19 @@ impl Connection {
         self.settling.flush();
     }
 
+    /// Hears what queues said so far.
+    pub(super) fn hear_all(&mut self) -> Result<(), Fault> {
+        while let Ok(event) = self.mailbox.try_recv() {
+            self.hear(event)?;
+        }
+        Ok(())
+    }
+
     /// Waits until all that was published and settled is as safe as it gets.
     pub(super) async fn hand_over_and_flush(&mut self, settled: &[Arc<QueueHandle>]) -> Result<(), Fault> {
         self.hand_over().await;
         while self.committing > 0 {
-            let event = self
-                .mailbox
-                .recv()
-                .await
-                .expect("the connection holds a sender itself");
+            let event = self.mailbox.recv().await.expect("the connection holds a sender itself");
             self.hear(event)?;
         }
         for queue in settled {
@@ -268,10 +277,7 @@ impl Connection {
 
     fn take_connection_frame(&mut self, frame: Frame<'_>) -> Result<bool, Fault> {
         if frame.kind != FrameKind::Method {
-            return Err(Fault::connection(
-                ReplyCode::UnexpectedFrame,
-                "content on channel 0",
-            ));
+            return Err(Fault::connection(ReplyCode::UnexpectedFrame, "content on channel 0"));
         }
         match Method::decode(frame.payload)? {
             Method::ConnectionClose(_) => {
@@ -360,13 +366,9 @@ impl Connection {
         let opens = frame.kind == FrameKind::Method
             && matches!(Method::decode(frame.payload)?, Method::ChannelOpen(_));
         if !opens {
-            return Err(Fault::connection(
-                ReplyCode::ChannelError,
-                "expected 'channel.open'",
-            ));
+            return Err(Fault::connection(ReplyCode::ChannelError, "expected 'channel.open'"));
         }
-        self.channels
-            .insert(number, Channel::new(self.limits.body_bytes_max));
+        self.channels.insert(number, Channel::new(self.limits.body_bytes_max));
         self.say(number, ChannelOpenOk {});
         Ok(())
     }
@@ -404,58 +406,42 @@ impl Connection {
             let properties = self.with_reply_queue(number, content.properties)?;
             return self.publish_now(
                 number,
-                &Content {
-                    properties: &properties,
-                    body: (&*content.body).into(),
-                    ..*content
-                },
+                &Content { properties: &properties, body: (&*content.body).into(), ..*content },
             );
         }
-        let author = Author {
-            vhost: &self.vhost,
-            node: &self.node,
-            user: &self.user,
-        };
+        let ttl_ms = summary.expiration.map(parse_expiration).transpose()?;
+        let author = Author { vhost: &self.vhost, node: &self.node, user: &self.user };
         let route = self.publisher.route(author, content, &summary)?;
         if route.is_empty() && content.mandatory {
             self.out.say_return(number, self.frame_max, content);
         }
         let channel = self.channels.get_mut(&number).expect("the content came on it");
         let tag = match &mut channel.mode {
-            Mode::Confirm(confirms) => Some(ConfirmTag {
-                channel: number,
-                sequence: confirms.published(route.len() as u32),
-            }),
+            Mode::Confirm(confirms) => {
+                Some(ConfirmTag { channel: number, sequence: confirms.published(route.len() as u32) })
+            }
             Mode::Transaction(_) => {
                 self.committing += route.len();
-                Some(ConfirmTag {
-                    channel: number,
-                    sequence: COMMIT,
-                })
+                Some(ConfirmTag { channel: number, sequence: COMMIT })
             }
             Mode::Plain => None,
         };
-        self.publisher.add(content, &summary, &route, tag)
+        self.publisher.add(content, &summary, ttl_ms, &route, tag);
+        Ok(())
     }
 
     fn hear(&mut self, event: Event) -> Result<(), Fault> {
         match event {
             Event::Deliver { queue, deliveries } => self.receive(&queue, deliveries),
-            Event::Got {
-                token,
-                delivery,
-                ready,
-            } => self.answer_get(token, delivery, ready),
+            Event::Got { token, delivery, ready } => self.answer_get(token, delivery, ready),
             Event::Confirmed(confirms) => {
                 for (tag, taken) in confirms {
                     if tag.sequence == COMMIT {
                         self.committing -= 1;
                         continue;
                     }
-                    if let Some(Channel {
-                        mode: Mode::Confirm(confirms),
-                        ..
-                    }) = self.channels.get_mut(&tag.channel)
+                    if let Some(Channel { mode: Mode::Confirm(confirms), .. }) =
+                        self.channels.get_mut(&tag.channel)
                     {
                         confirms.answered(tag.sequence, taken);
                     }
@@ -475,20 +461,10 @@ impl Connection {
             };
             confirms.tell(|confirm| match confirm {
                 Confirm::Ack { sequence, multiple } => {
-                    self.out.say(
-                        number,
-                        BasicAck {
-                            delivery_tag: sequence,
-                            multiple,
-                        },
-                    );
+                    self.out.say(number, BasicAck { delivery_tag: sequence, multiple });
                 }
                 Confirm::Nack { sequence } => {
-                    let nack = BasicNack {
-                        delivery_tag: sequence,
-                        multiple: false,
-                        requeue: false,
-                    };
+                    let nack = BasicNack { delivery_tag: sequence, multiple: false, requeue: false };
                     self.out.say(number, nack);
                 }
             });
@@ -505,12 +481,7 @@ impl Connection {
             return;
         }
         match alarms.any() {
-            true if self.publishes => self.say(
-                0,
-                ConnectionBlocked {
-                    reason: alarms.reason(),
-                },
-            ),
+            true if self.publishes => self.say(0, ConnectionBlocked { reason: alarms.reason() }),
             true => return,
             false => self.say(0, ConnectionUnblocked {}),
         }
@@ -535,15 +506,9 @@ impl Connection {
             self.last_heard = now;
         }
         if now >= self.last_heard + self.heartbeat * 2 {
-            let text = format!(
-                "missed heartbeats from client, timeout: {}s",
-                self.heartbeat.as_secs()
-            );
+            let text = format!("missed heartbeats from client, timeout: {}s", self.heartbeat.as_secs());
             tracing::warn!(peer = %self.peer, "{text}");
-            return Err(Fault::Gone(std::io::Error::new(
-                std::io::ErrorKind::TimedOut,
-                text,
-            )));
+            return Err(Fault::Gone(std::io::Error::new(std::io::ErrorKind::TimedOut, text)));
         }
         if now >= self.last_said + self.heartbeat / 2 {
             self.last_said = now;
@@ -567,12 +532,8 @@ impl Connection {
     pub(super) fn fail_channel(&mut self, number: u16, code: ReplyCode, text: &str, method: (u16, u16)) {
         self.drop_channel_state(number);
         let reply_text = shorten(text);
-        let close = ChannelClose {
-            reply_code: code.code(),
-            reply_text,
-            class_id: method.0,
-            method_id: method.1,
-        };
+        let close =
+            ChannelClose { reply_code: code.code(), reply_text, class_id: method.0, method_id: method.1 };
         self.out.say(number, close);
     }
 
@@ -601,15 +562,7 @@ impl Connection {
 
     async fn say_close(&mut self, code: ReplyCode, text: &str) {
         let reply_text = shorten(text);
-        self.say(
-            0,
-            ConnectionClose {
-                reply_code: code.code(),
-                reply_text,
-                class_id: 0,
-                method_id: 0,
-            },
-        );
+        self.say(0, ConnectionClose { reply_code: code.code(), reply_text, class_id: 0, method_id: 0 });
         let _ = tokio::time::timeout(CLOSE_WAIT, self.wait_for_close_ok()).await;
     }
 
@@ -650,11 +603,7 @@ impl Connection {
         while let Ok(event) = self.mailbox.try_recv() {
             match event {
                 Event::Deliver { queue, deliveries } => self.receive(&queue, deliveries),
-                Event::Got {
-                    token,
-                    delivery,
-                    ready,
-                } => self.answer_get(token, delivery, ready),
+                Event::Got { token, delivery, ready } => self.answer_get(token, delivery, ready),
                 _ => {}
             }
         }
@@ -667,10 +616,7 @@ impl Connection {
         if !name.is_empty() {
             return Ok(name.to_owned());
         }
-        let last = self
-            .channels
-            .get(&number)
-            .and_then(|channel| channel.last_queue.clone());
+        let last = self.channels.get(&number).and_then(|channel| channel.last_queue.clone());
         last.ok_or_else(|| Fault::new(ReplyCode::NotFound, "no previously declared queue"))
     }
 

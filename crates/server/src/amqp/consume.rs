@@ -52,6 +52,11 @@ impl Outbox {
         self.written == self.buffer.len()
     }
 
+    /// Whether the client takes less than it asks for.
+    pub(super) fn is_full(&self) -> bool {
+        self.buffer.len() - self.written >= OUT_BYTES_MAX
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.buffer[self.written..]
     }
@@ -85,17 +90,7 @@ impl Outbox {
         let (code, text) = (ReplyCode::NoRoute.code(), ReplyCode::NoRoute.name());
         let (exchange, key) = (content.exchange.as_bytes(), content.routing_key.as_bytes());
         let out = &mut self.buffer;
-        write_return(
-            out,
-            frame_max,
-            channel,
-            code,
-            text,
-            exchange,
-            key,
-            content.properties,
-            &content.body,
-        );
+        write_return(out, frame_max, channel, code, text, exchange, key, content.properties, &content.body);
     }
 
     fn queue_up(&mut self, delivery: ToConsumer) {
@@ -109,46 +104,55 @@ impl Outbox {
         consumers: &mut HashMap<ConsumerId, Consumer, foldhash::fast::RandomState>,
         frame_max: u32,
     ) {
-        while self.buffer.len() < OUT_BYTES_MAX {
-            let Some(ToConsumer {
-                consumer: id,
-                delivery,
-            }) = self.deliveries.pop_front()
-            else {
-                return;
-            };
-            // Given back when its channel closed or its consumer was cancelled.
-            let Some(consumer) = consumers.get_mut(&id) else {
-                continue;
-            };
-            let Some(channel) = channels.get_mut(&consumer.channel) else {
-                continue;
-            };
-            let unsettled = (!consumer.no_ack).then(|| Unsettled {
-                tag: 0,
-                queue: consumer.queue.clone(),
-                offset: delivery.offset,
-                consumer: Some(id),
-            });
-            let tag = channel.next_tag(unsettled);
-            let message = delivery.block.message(delivery.index);
-            write_deliver(
-                &mut self.buffer,
-                frame_max,
-                consumer.channel,
-                &consumer.tag,
-                tag,
-                delivery.redelivered,
-                message.exchange,
-                message.routing_key,
-                message.envelope,
-                message.body,
-            );
-            if consumer.sent == 0 {
-                self.unreported.push(id);
-            }
-            consumer.sent += 1;
+        while self.buffer.len() < OUT_BYTES_MAX && self.encode_next(channels, consumers, frame_max) {}
+    }
+
+    /// False if nothing waits.
+    fn encode_next(
+        &mut self,
+        channels: &mut HashMap<u16, Channel>,
+        consumers: &mut HashMap<ConsumerId, Consumer, foldhash::fast::RandomState>,
+        frame_max: u32,
+    ) -> bool {
+        let Some(ToConsumer { consumer: id, delivery }) = self.deliveries.pop_front() else {
+            return false;
+        };
+        // Given back when its channel closed or its consumer was cancelled.
+        let Some(consumer) = consumers.get_mut(&id) else {
+            return true;
+        };
+        let Some(channel) = channels.get_mut(&consumer.channel) else {
+            return true;
+        };
+        let unsettled = (!consumer.no_ack).then(|| Unsettled {
+            tag: 0,
+            queue: consumer.queue.clone(),
+            offset: delivery.offset,
+            consumer: Some(id),
+        });
+        let tag = channel.next_tag(unsettled);
+        let message = delivery.block.message(delivery.index);
+        write_deliver(
+            &mut self.buffer,
+            frame_max,
+            consumer.channel,
+            &consumer.tag,
+            tag,
+            delivery.redelivered,
+            message.exchange,
+            message.routing_key,
+            message.envelope,
+            message.body,
+        );
+        if consumer.sent == 0 {
+            self.unreported.push(id);
         }
+        consumer.sent += 1;
+        true
+    }
+
+    fn has_deliveries_for(&self, consumer: ConsumerId) -> bool {
+        self.deliveries.iter().any(|waiting| waiting.consumer == consumer)
     }
 
     /// All that was encoded left for the client: its queues may send as many again.
@@ -189,6 +193,12 @@ pub(super) struct Getting {
     waiting: HashMap<u64, (u16, Arc<QueueHandle>, bool)>,
 }
 
+impl Getting {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
 /// Settlements gathered by queue and outcome, in order.
 #[derive(Debug, Default)]
 pub(super) struct Settling(Vec<(Arc<QueueHandle>, Outcome, Vec<u64>)>);
@@ -196,11 +206,7 @@ pub(super) struct Settling(Vec<(Arc<QueueHandle>, Outcome, Vec<u64>)>);
 impl Settling {
     pub(super) fn add(&mut self, unsettled: Vec<Unsettled>, outcome: Outcome) {
         for Unsettled { queue, offset, .. } in unsettled {
-            let last = self
-                .0
-                .iter_mut()
-                .rev()
-                .find(|(other, ..)| Arc::ptr_eq(other, &queue));
+            let last = self.0.iter_mut().rev().find(|(other, ..)| Arc::ptr_eq(other, &queue));
             match last {
                 Some((_, same, offsets)) if *same == outcome => offsets.push(offset),
                 _ => self.0.push((queue, outcome, vec![offset])),
@@ -221,28 +227,16 @@ impl Connection {
         let queue = if name == REPLY_TO {
             self.make_reply_queue(number, method.no_ack)?
         } else {
-            self.node.users.check(
-                &self.user,
-                &self.vhost.name,
-                Operation::Read,
-                Resource::Queue(&name),
-            )?;
+            self.node.users.check(&self.user, &self.vhost.name, Operation::Read, Resource::Queue(&name))?;
             self.queue(&name)?
         };
         let arguments = method.arguments.decode()?;
-        let priority = arguments
-            .get("x-priority")
-            .and_then(|value| value.as_integer())
-            .unwrap_or(0) as i32;
+        let priority = arguments.get("x-priority").and_then(|value| value.as_integer()).unwrap_or(0) as i32;
         let tag: Box<str> = match method.consumer_tag {
             "" => format!("amq.ctag-{}", self.node.random_name()).into(),
             tag => tag.into(),
         };
-        if self
-            .consumers
-            .values()
-            .any(|other| other.channel == number && other.tag == tag)
-        {
+        if self.consumers.values().any(|other| other.channel == number && other.tag == tag) {
             let text = format!("attempt to reuse consumer tag '{tag}'");
             return Err(Fault::connection(ReplyCode::NotAllowed, text));
         }
@@ -260,10 +254,7 @@ impl Connection {
             Some(Ok(())) => {}
             Some(Err(error)) => return Err(subscribe_fault(error, &name, &self.vhost.name)),
             None => {
-                return Err(self
-                    .queue(&name)
-                    .err()
-                    .unwrap_or_else(|| no_queue(&name, &self.vhost.name)));
+                return Err(self.queue(&name).err().unwrap_or_else(|| no_queue(&name, &self.vhost.name)));
             }
         }
         let channel = self.channels.get_mut(&number).expect("the method came on it");
@@ -271,13 +262,7 @@ impl Connection {
         if !method.no_wait {
             self.out.say(number, BasicConsumeOk { consumer_tag: &tag });
         }
-        let consumer = Consumer {
-            channel: number,
-            tag,
-            queue,
-            no_ack: method.no_ack,
-            sent: 0,
-        };
+        let consumer = Consumer { channel: number, tag, queue, no_ack: method.no_ack, sent: 0 };
         self.consumers.insert(id, consumer);
         Ok(())
     }
@@ -286,17 +271,11 @@ impl Connection {
     /// routing, permissions and counting need no exception for it.
     fn make_reply_queue(&mut self, number: u16, no_ack: bool) -> Result<Arc<QueueHandle>, Fault> {
         if !no_ack {
-            return Err(Fault::new(
-                ReplyCode::PreconditionFailed,
-                "reply consumer cannot acknowledge",
-            ));
+            return Err(Fault::new(ReplyCode::PreconditionFailed, "reply consumer cannot acknowledge"));
         }
         let channel = self.channels.get_mut(&number).expect("the method came on it");
         if channel.reply_queue.is_some() {
-            return Err(Fault::new(
-                ReplyCode::PreconditionFailed,
-                "reply consumer already set",
-            ));
+            return Err(Fault::new(ReplyCode::PreconditionFailed, "reply consumer already set"));
         }
         let name = format!("{REPLY_TO}.{}", self.node.random_name());
         let queue = self.vhost.make_reply_queue(&name)?;
@@ -315,10 +294,7 @@ impl Connection {
     pub(super) fn with_reply_queue(&self, number: u16, properties: &[u8]) -> Result<Vec<u8>, Fault> {
         let channel = self.channels.get(&number).expect("the content came on it");
         let Some(queue) = &channel.reply_queue else {
-            return Err(Fault::new(
-                ReplyCode::PreconditionFailed,
-                "fast reply consumer does not exist",
-            ));
+            return Err(Fault::new(ReplyCode::PreconditionFailed, "fast reply consumer does not exist"));
         };
         let mut properties = PropertiesBuf::try_from(&Properties::parse(properties)?)?;
         properties.reply_to = Some(queue.name.as_bytes().to_vec());
@@ -332,19 +308,23 @@ impl Connection {
             .map(|(id, consumer)| (*id, consumer.queue.clone()))
             .next();
         if let Some((id, queue)) = found {
-            // Deliveries that are still in the mailbox go back when they are heard.
             queue.unsubscribe(id).await;
+            self.hear_all()?;
+            self.send_out_unacknowledged(id);
             self.drop_consumer(id);
         }
         if !method.no_wait {
-            self.say(
-                number,
-                BasicCancelOk {
-                    consumer_tag: method.consumer_tag,
-                },
-            );
+            self.say(number, BasicCancelOk { consumer_tag: method.consumer_tag });
         }
         Ok(())
+    }
+
+    /// What a consumer without acknowledgements was given cannot go back: it goes out before the consumer ends.
+    fn send_out_unacknowledged(&mut self, id: ConsumerId) {
+        let no_ack = self.consumers.get(&id).is_some_and(|consumer| consumer.no_ack);
+        while no_ack && self.out.has_deliveries_for(id) {
+            self.out.encode_next(&mut self.channels, &mut self.consumers, self.frame_max);
+        }
     }
 
     /// Deliveries wait for room; those of a consumer that is gone go back.
@@ -374,9 +354,7 @@ impl Connection {
             consumer.queue.settle(offsets, Outcome::Release);
         }
         if let Some(channel) = self.channels.get_mut(&consumer.channel) {
-            let replies = channel
-                .reply_queue
-                .take_if(|queue| Arc::ptr_eq(queue, &consumer.queue));
+            let replies = channel.reply_queue.take_if(|queue| Arc::ptr_eq(queue, &consumer.queue));
             self.reply_queues.extend(replies);
         }
     }
@@ -388,13 +366,7 @@ impl Connection {
         };
         let (channel, tag) = (consumer.channel, consumer.tag.clone());
         if self.hears_cancel {
-            self.say(
-                channel,
-                BasicCancel {
-                    consumer_tag: &tag,
-                    no_wait: true,
-                },
-            );
+            self.say(channel, BasicCancel { consumer_tag: &tag, no_wait: true });
         }
         self.drop_consumer(id);
     }
@@ -414,12 +386,7 @@ impl Connection {
 
     pub(super) fn get(&mut self, number: u16, method: BasicGet<'_>) -> Result<(), Fault> {
         let name = self.queue_name(number, method.queue)?;
-        self.node.users.check(
-            &self.user,
-            &self.vhost.name,
-            Operation::Read,
-            Resource::Queue(&name),
-        )?;
+        self.node.users.check(&self.user, &self.vhost.name, Operation::Read, Resource::Queue(&name))?;
         let queue = self.queue(&name)?;
         self.getting.next += 1;
         let token = self.getting.next;
@@ -445,12 +412,8 @@ impl Connection {
             }
             return;
         };
-        let unsettled = (!no_ack).then(|| Unsettled {
-            tag: 0,
-            queue,
-            offset: delivery.offset,
-            consumer: None,
-        });
+        let unsettled =
+            (!no_ack).then(|| Unsettled { tag: 0, queue, offset: delivery.offset, consumer: None });
         let tag = channel.next_tag(unsettled);
         let message = delivery.block.message(delivery.index);
         let count = ready.min(u32::MAX.into()) as u32;
@@ -478,10 +441,7 @@ impl Connection {
     ) -> Result<(), Fault> {
         let channel = self.channels.get_mut(&number).expect("the method came on it");
         let Some(unsettled) = channel.take(tag, multiple) else {
-            return Err(Fault::new(
-                ReplyCode::PreconditionFailed,
-                format!("unknown delivery tag {tag}"),
-            ));
+            return Err(Fault::new(ReplyCode::PreconditionFailed, format!("unknown delivery tag {tag}")));
         };
         if let Mode::Transaction(transaction) = &mut channel.mode {
             transaction.settles.push(PendingSettle { unsettled, outcome });
@@ -495,11 +455,7 @@ impl Connection {
         let channel = self.channels.get_mut(&number).expect("the caller has it");
         let places = unsettled.iter().filter(|one| one.consumer.is_some()).count() as u32;
         let room = places > 0 && channel.shared_limit.release(places);
-        let consumers = if room {
-            channel.consumers.clone()
-        } else {
-            Vec::new()
-        };
+        let consumers = if room { channel.consumers.clone() } else { Vec::new() };
         self.settling.add(unsettled, outcome);
         if room {
             self.settling.flush();
@@ -522,8 +478,5 @@ impl Outbox {
 }
 
 fn no_queue(name: &str, vhost: &str) -> Fault {
-    Fault::new(
-        ReplyCode::NotFound,
-        format!("no queue '{name}' in vhost '{vhost}'"),
-    )
+    Fault::new(ReplyCode::NotFound, format!("no queue '{name}' in vhost '{vhost}'"))
 }

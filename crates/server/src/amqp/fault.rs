@@ -33,10 +33,7 @@ impl Fault {
     }
 
     pub(super) fn connection(code: ReplyCode, explanation: impl AsRef<str>) -> Fault {
-        Fault::Connection {
-            code,
-            text: code.text(explanation.as_ref()),
-        }
+        Fault::Connection { code, text: code.text(explanation.as_ref()) }
     }
 }
 
@@ -94,10 +91,9 @@ impl From<DeleteQueueError> for Fault {
     fn from(error: DeleteQueueError) -> Fault {
         match error {
             DeleteQueueError::Topology(error) => error.into(),
-            DeleteQueueError::Refused {
-                error: DeleteError::InUse | DeleteError::NotEmpty,
-                ..
-            } => Fault::new(ReplyCode::PreconditionFailed, error.to_string()),
+            DeleteQueueError::Refused { error: DeleteError::InUse | DeleteError::NotEmpty, .. } => {
+                Fault::new(ReplyCode::PreconditionFailed, error.to_string())
+            }
         }
     }
 }

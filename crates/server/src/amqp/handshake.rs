@@ -58,23 +58,11 @@ pub(super) async fn shake_hands(
     stream: TcpStream,
     peer: SocketAddr,
 ) -> Option<Session> {
-    let mut handshake = Handshake {
-        node,
-        limits,
-        peer,
-        stream,
-        input: Vec::new(),
-    };
+    let mut handshake = Handshake { node, limits, peer, stream, input: Vec::new() };
     match handshake.run().await {
         Ok(Some(greeted)) => {
             let Handshake { stream, input, .. } = handshake;
-            let Greeted {
-                user,
-                vhost,
-                tuned,
-                hears_cancel,
-                hears_blocked,
-            } = greeted;
+            let Greeted { user, vhost, tuned, hears_cancel, hears_blocked } = greeted;
             Some(Session {
                 peer,
                 stream,
@@ -130,18 +118,8 @@ impl Handshake<'_> {
         };
         let vhost = self.enter(open.virtual_host, &user)?;
         self.say(ConnectionOpenOk {}).await?;
-        let Capabilities {
-            cancel: hears_cancel,
-            blocked: hears_blocked,
-            ..
-        } = capabilities;
-        Ok(Some(Greeted {
-            user,
-            vhost,
-            tuned,
-            hears_cancel,
-            hears_blocked,
-        }))
+        let Capabilities { cancel: hears_cancel, blocked: hears_blocked, .. } = capabilities;
+        Ok(Some(Greeted { user, vhost, tuned, hears_cancel, hears_blocked }))
     }
 
     /// Anything but our version is answered with our header, and the end.
@@ -192,11 +170,7 @@ impl Handshake<'_> {
             return Err(Fault::connection(ReplyCode::SyntaxError, text));
         };
         let loopback_only = credentials.user == cauce_broker::GUEST && !is_loopback(self.peer.ip());
-        let known = self
-            .node
-            .users
-            .authenticate(credentials.user, credentials.password)
-            .is_ok();
+        let known = self.node.users.authenticate(credentials.user, credentials.password).is_ok();
         if known && !loopback_only {
             return Ok(Some(credentials.user.to_owned()));
         }
@@ -214,38 +188,20 @@ impl Handshake<'_> {
                 "Login was refused using authentication mechanism {}. For details see the broker logfile.",
                 start.mechanism
             );
-            self.turn_away(ReplyCode::AccessRefused, &ReplyCode::AccessRefused.text(&text))
-                .await;
+            self.turn_away(ReplyCode::AccessRefused, &ReplyCode::AccessRefused.text(&text)).await;
         }
         Ok(None)
     }
 
     async fn tune(&mut self) -> Result<ConnectionTuneOk, Fault> {
-        let Limits {
-            channel_max,
-            frame_max,
-            ..
-        } = self.limits;
-        self.say(ConnectionTune {
-            channel_max,
-            frame_max,
-            heartbeat: HEARTBEAT_S,
-        })
-        .await?;
+        let Limits { channel_max, frame_max, .. } = self.limits;
+        self.say(ConnectionTune { channel_max, frame_max, heartbeat: HEARTBEAT_S }).await?;
         let payload = self.read_method().await?;
         let Method::ConnectionTuneOk(tuned) = Method::decode(&payload)? else {
             return Err(out_of_order("connection.tune-ok"));
         };
-        let frame_max = if tuned.frame_max == 0 {
-            self.limits.frame_max
-        } else {
-            tuned.frame_max
-        };
-        let channel_max = if tuned.channel_max == 0 {
-            channel_max
-        } else {
-            tuned.channel_max
-        };
+        let frame_max = if tuned.frame_max == 0 { self.limits.frame_max } else { tuned.frame_max };
+        let channel_max = if tuned.channel_max == 0 { channel_max } else { tuned.channel_max };
         if frame_max < FRAME_MIN_SIZE || frame_max > self.limits.frame_max {
             let text = format!(
                 "negotiated frame_max = {frame_max} is outside {FRAME_MIN_SIZE} to {}",
@@ -260,19 +216,12 @@ impl Handshake<'_> {
             );
             return Err(Fault::connection(ReplyCode::NotAllowed, text));
         }
-        Ok(ConnectionTuneOk {
-            channel_max,
-            frame_max,
-            heartbeat: tuned.heartbeat,
-        })
+        Ok(ConnectionTuneOk { channel_max, frame_max, heartbeat: tuned.heartbeat })
     }
 
     fn enter(&self, name: &str, user: &str) -> Result<Arc<Vhost>, Fault> {
         let Some(vhost) = self.node.vhost(name) else {
-            return Err(Fault::connection(
-                ReplyCode::NotAllowed,
-                format!("vhost {name} not found"),
-            ));
+            return Err(Fault::connection(ReplyCode::NotAllowed, format!("vhost {name} not found")));
         };
         self.node
             .users
@@ -322,12 +271,7 @@ impl Handshake<'_> {
     }
 
     async fn turn_away(&mut self, code: ReplyCode, text: &str) {
-        let close = ConnectionClose {
-            reply_code: code.code(),
-            reply_text: text,
-            class_id: 0,
-            method_id: 0,
-        };
+        let close = ConnectionClose { reply_code: code.code(), reply_text: text, class_id: 0, method_id: 0 };
         if self.say(close).await.is_ok() {
             let _ = tokio::time::timeout(Duration::from_secs(2), self.read_method()).await;
         }

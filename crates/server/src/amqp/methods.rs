@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cauce_amqp::method::*;
+use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, RawTable};
 use cauce_broker::QueueHandle;
@@ -16,6 +17,7 @@ use super::channel::{Mode, OwnedPublish, Transaction};
 use super::confirms::Confirms;
 use super::connection::Connection;
 use super::fault::Fault;
+use super::publish::{Author, parse_expiration};
 
 impl Connection {
     pub(super) async fn take_method(&mut self, number: u16, method: Method<'_>) -> Result<(), Fault> {
@@ -47,10 +49,9 @@ impl Connection {
             }
             Method::ChannelFlow(_) => Err(Fault::connection(ReplyCode::NotImplemented, "active=false")),
             Method::ChannelFlowOk(_) => Ok(()),
-            Method::ChannelOpen(_) => Err(Fault::connection(
-                ReplyCode::ChannelError,
-                "second 'channel.open' seen",
-            )),
+            Method::ChannelOpen(_) => {
+                Err(Fault::connection(ReplyCode::ChannelError, "second 'channel.open' seen"))
+            }
             Method::AccessRequest(_) => {
                 self.say(number, AccessRequestOk { ticket: 1 });
                 Ok(())
@@ -59,14 +60,12 @@ impl Connection {
             Method::ExchangeDelete(delete) => self.delete_exchange(number, delete).await,
             Method::ExchangeBind(bind) => {
                 let to = Destination::exchange(bind.destination);
-                self.bind(to, bind.source, bind.routing_key, bind.arguments)
-                    .await?;
+                self.bind(to, bind.source, bind.routing_key, bind.arguments).await?;
                 self.say_unless(bind.no_wait, number, ExchangeBindOk {})
             }
             Method::ExchangeUnbind(unbind) => {
                 let from = Destination::exchange(unbind.destination);
-                self.unbind(&from, unbind.source, unbind.routing_key, unbind.arguments)
-                    .await?;
+                self.unbind(&from, unbind.source, unbind.routing_key, unbind.arguments).await?;
                 self.say_unless(unbind.no_wait, number, ExchangeUnbindOk {})
             }
             Method::QueueDeclare(declare) => self.declare_queue(number, declare).await,
@@ -79,8 +78,7 @@ impl Connection {
                 } else {
                     bind.routing_key
                 };
-                self.bind(Destination::queue(&name), bind.exchange, key, bind.arguments)
-                    .await?;
+                self.bind(Destination::queue(&name), bind.exchange, key, bind.arguments).await?;
                 self.say_unless(bind.no_wait, number, QueueBindOk {})
             }
             Method::QueueUnbind(unbind) => {
@@ -89,8 +87,7 @@ impl Connection {
                     self.queue(&name)?;
                 }
                 let from = Destination::queue(&name);
-                self.unbind(&from, unbind.exchange, unbind.routing_key, unbind.arguments)
-                    .await?;
+                self.unbind(&from, unbind.exchange, unbind.routing_key, unbind.arguments).await?;
                 self.say_unless(false, number, QueueUnbindOk {})
             }
             Method::QueuePurge(purge) => self.purge_queue(number, purge).await,
@@ -116,10 +113,7 @@ impl Connection {
                     method = other.name(),
                     "a method that is not for a channel of ours"
                 );
-                Err(Fault::connection(
-                    ReplyCode::CommandInvalid,
-                    "unimplemented method",
-                ))
+                Err(Fault::connection(ReplyCode::CommandInvalid, "unimplemented method"))
             }
         }
     }
@@ -137,10 +131,7 @@ impl Connection {
     }
 
     fn check(&self, operation: Operation, resource: Resource<'_>) -> Result<(), Fault> {
-        Ok(self
-            .node
-            .users
-            .check(&self.user, &self.vhost.name, operation, resource)?)
+        Ok(self.node.users.check(&self.user, &self.vhost.name, operation, resource)?)
     }
 
     async fn declare_exchange(&mut self, number: u16, declare: ExchangeDeclare<'_>) -> Result<(), Fault> {
@@ -153,42 +144,22 @@ impl Connection {
         let kind = ExchangeKind::parse(declare.kind, &arguments)?;
         if matches!(kind, ExchangeKind::Delayed(_)) {
             // As RabbitMQ answers without its plugin: better than to take messages and not hold them.
-            return Err(TopologyError::UnknownExchangeType {
-                kind: declare.kind.to_owned(),
-            }
-            .into());
+            return Err(TopologyError::UnknownExchangeType { kind: declare.kind.to_owned() }.into());
         }
         self.check(Operation::Configure, Resource::Exchange(name))?;
-        if let Some(alternate) = arguments
-            .get("alternate-exchange")
-            .and_then(|value| value.as_str())
-        {
+        if let Some(alternate) = arguments.get("alternate-exchange").and_then(|value| value.as_str()) {
             self.check(Operation::Read, Resource::Exchange(name))?;
             self.check(Operation::Write, Resource::Exchange(alternate))?;
         }
-        let ExchangeDeclare {
-            durable,
-            auto_delete,
-            internal,
-            ..
-        } = declare;
-        let spec = ExchangeSpec {
-            kind,
-            durable,
-            auto_delete,
-            internal,
-            arguments,
-        };
+        let ExchangeDeclare { durable, auto_delete, internal, .. } = declare;
+        let spec = ExchangeSpec { kind, durable, auto_delete, internal, arguments };
         self.vhost.declare_exchange(name, spec)?.wait().await;
         self.say_unless(declare.no_wait, number, ExchangeDeclareOk {})
     }
 
     async fn delete_exchange(&mut self, number: u16, delete: ExchangeDelete<'_>) -> Result<(), Fault> {
         self.check(Operation::Configure, Resource::Exchange(delete.exchange))?;
-        self.vhost
-            .delete_exchange(delete.exchange, delete.if_unused)?
-            .wait()
-            .await;
+        self.vhost.delete_exchange(delete.exchange, delete.if_unused)?.wait().await;
         self.say_unless(delete.no_wait, number, ExchangeDeleteOk {})
     }
 
@@ -209,10 +180,7 @@ impl Connection {
         arguments: RawTable<'_>,
     ) -> Result<(), Fault> {
         self.check_binding(&destination, source)?;
-        self.vhost
-            .bind(source, destination, key, arguments.decode()?)?
-            .wait()
-            .await;
+        self.vhost.bind(source, destination, key, arguments.decode()?)?.wait().await;
         Ok(())
     }
 
@@ -224,10 +192,7 @@ impl Connection {
         arguments: RawTable<'_>,
     ) -> Result<(), Fault> {
         self.check_binding(destination, source)?;
-        self.vhost
-            .unbind(source, destination, key, arguments.decode()?)?
-            .wait()
-            .await;
+        self.vhost.unbind(source, destination, key, arguments.decode()?)?.wait().await;
         Ok(())
     }
 
@@ -241,19 +206,13 @@ impl Connection {
             let arguments = declare.arguments.decode()?;
             let is_stream = arguments.get("x-queue-type").and_then(Value::as_str) == Some("stream");
             if is_stream && self.vhost.topology().queue(declare.queue).is_none() {
-                return Err(Fault::connection(
-                    ReplyCode::NotImplemented,
-                    "x-queue-type=stream",
-                ));
+                return Err(Fault::connection(ReplyCode::NotImplemented, "x-queue-type=stream"));
             }
             // The node chooses names that everybody may use.
             if !declare.queue.is_empty() {
                 self.check(Operation::Configure, Resource::Queue(declare.queue))?;
             }
-            if let Some(exchange) = arguments
-                .get("x-dead-letter-exchange")
-                .and_then(|value| value.as_str())
-            {
+            if let Some(exchange) = arguments.get("x-dead-letter-exchange").and_then(|value| value.as_str()) {
                 self.check(Operation::Read, Resource::Queue(declare.queue))?;
                 self.check(Operation::Write, Resource::Exchange(exchange))?;
             }
@@ -296,10 +255,7 @@ impl Connection {
     async fn delete_queue(&mut self, number: u16, delete: QueueDelete<'_>) -> Result<(), Fault> {
         let name = self.queue_name(number, delete.queue)?;
         self.check(Operation::Configure, Resource::Queue(&name))?;
-        let deleted = self
-            .vhost
-            .delete_queue(&name, self.id, delete.if_unused, delete.if_empty)
-            .await?;
+        let deleted = self.vhost.delete_queue(&name, self.id, delete.if_unused, delete.if_empty).await?;
         let message_count = deleted.min(u32::MAX.into()) as u32;
         self.say_unless(delete.no_wait, number, QueueDeleteOk { message_count })
     }
@@ -368,15 +324,18 @@ impl Connection {
         let channel = self.channels.get_mut(&number).expect("the method came on it");
         match &mut channel.mode {
             Mode::Transaction(transaction) => Ok(std::mem::take(transaction)),
-            _ => Err(Fault::new(
-                ReplyCode::PreconditionFailed,
-                "channel is not transactional",
-            )),
+            _ => Err(Fault::new(ReplyCode::PreconditionFailed, "channel is not transactional")),
         }
     }
 
     async fn commit(&mut self, number: u16) -> Result<(), Fault> {
         let transaction = self.transaction(number)?;
+        // All or nothing: what cannot be published is found before anything is.
+        if let Err(fault) = self.check_publishes(&transaction.publishes) {
+            let channel = self.channels.get_mut(&number).expect("the method came on it");
+            channel.mode = Mode::Transaction(transaction);
+            return Err(fault);
+        }
         self.publisher.start_turn();
         for publish in &transaction.publishes {
             self.publish_now(number, &publish.content())?;
@@ -389,6 +348,16 @@ impl Connection {
         settled.dedup_by(|one, other| Arc::ptr_eq(one, other));
         self.hand_over_and_flush(&settled).await?;
         self.say(number, TxCommitOk {});
+        Ok(())
+    }
+
+    fn check_publishes(&mut self, publishes: &[OwnedPublish]) -> Result<(), Fault> {
+        let author = Author { vhost: &self.vhost, node: &self.node, user: &self.user };
+        for publish in publishes {
+            let summary = PropertiesSummary::parse(&publish.properties)?;
+            summary.expiration.map(parse_expiration).transpose()?;
+            self.publisher.route(author, &publish.content(), &summary)?;
+        }
         Ok(())
     }
 
@@ -405,11 +374,7 @@ impl Connection {
 }
 
 fn unwanted(requeue: bool) -> Outcome {
-    if requeue {
-        Outcome::Release
-    } else {
-        Outcome::Reject
-    }
+    if requeue { Outcome::Release } else { Outcome::Reject }
 }
 
 impl OwnedPublish {

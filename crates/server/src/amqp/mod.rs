@@ -32,12 +32,7 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits {
-            frame_max: 131_072,
-            channel_max: 2047,
-            body_bytes_max: 128 << 20,
-            read_bytes: 128 << 10,
-        }
+        Limits { frame_max: 131_072, channel_max: 2047, body_bytes_max: 128 << 20, read_bytes: 128 << 10 }
     }
 }
 

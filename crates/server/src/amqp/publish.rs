@@ -20,7 +20,7 @@ const ROUTES_MAX: usize = 1024;
 /// Message bytes gathered before they are handed over.
 pub(super) const BLOCK_BYTES: usize = 256 << 10;
 
-type Route = Arc<[Arc<QueueHandle>]>;
+pub(super) type Route = Arc<[Arc<QueueHandle>]>;
 
 /// Routes of one generation of the topology.
 #[derive(Debug, Default)]
@@ -76,10 +76,7 @@ impl Publisher {
         check_author(author, summary)?;
         let generation = author.vhost.generation();
         if self.routes.generation != generation {
-            self.routes = Routes {
-                generation,
-                ..Routes::default()
-            };
+            self.routes = Routes { generation, ..Routes::default() };
         }
         let copies = match summary.headers {
             Some(headers) => {
@@ -114,17 +111,11 @@ impl Publisher {
             return Ok(route.clone());
         }
         let exchange = Resource::Exchange(content.exchange);
-        author
-            .node
-            .users
-            .check(author.user, &author.vhost.name, Operation::Write, exchange)?;
+        author.node.users.check(author.user, &author.vhost.name, Operation::Write, exchange)?;
         let mut keys = vec![content.routing_key];
         keys.extend(copies.iter().map(String::as_str));
         let topology = author.vhost.topology();
-        if topology
-            .exchange(content.exchange)
-            .is_some_and(|entry| entry.is_internal())
-        {
+        if topology.exchange(content.exchange).is_some_and(|entry| entry.is_internal()) {
             let text = format!(
                 "cannot publish to internal exchange '{}' in vhost '{}'",
                 content.exchange, author.vhost.name
@@ -133,12 +124,7 @@ impl Publisher {
         }
         let routed = &mut self.routes.routed;
         routed.clear();
-        topology.route(
-            content.exchange,
-            &keys,
-            &EnvelopeFacts(content.properties),
-            routed,
-        )?;
+        topology.route(content.exchange, &keys, &EnvelopeFacts(content.properties), routed)?;
         let route: Route = routed.queues.drain(..).collect();
         if copies.is_empty() && !routed.depends_on_headers {
             if self.routes.by_name.len() >= ROUTES_MAX {
@@ -156,13 +142,13 @@ impl Publisher {
         &mut self,
         content: &Content<'_>,
         summary: &PropertiesSummary<'_>,
+        ttl_ms: Option<u64>,
         route: &Route,
         tag: Option<ConfirmTag>,
-    ) -> Result<(), Fault> {
+    ) {
         if route.is_empty() {
-            return Ok(());
+            return;
         }
-        let ttl_ms = summary.expiration.map(parse_expiration).transpose()?;
         let stripped;
         let envelope = match summary.headers {
             Some(_) => {
@@ -188,20 +174,12 @@ impl Publisher {
             group.indices.push(index);
             group.tags.push(tag);
         }
-        Ok(())
     }
 
     fn group(&mut self, queue: &Arc<QueueHandle>) -> &mut Group {
-        let at = self
-            .groups
-            .iter()
-            .position(|group| Arc::ptr_eq(&group.queue, queue));
+        let at = self.groups.iter().position(|group| Arc::ptr_eq(&group.queue, queue));
         let at = at.unwrap_or_else(|| {
-            self.groups.push(Group {
-                queue: queue.clone(),
-                indices: Vec::new(),
-                tags: Vec::new(),
-            });
+            self.groups.push(Group { queue: queue.clone(), indices: Vec::new(), tags: Vec::new() });
             self.groups.len() - 1
         });
         &mut self.groups[at]
@@ -216,14 +194,9 @@ impl Publisher {
         for Group { queue, indices, tags } in self.groups.drain(..) {
             let receipts = match tags.iter().all(Option::is_none) {
                 true => Receipts::Nobody,
-                false => Receipts::Connection {
-                    link: link.clone(),
-                    tags,
-                },
+                false => Receipts::Connection { link: link.clone(), tags },
             };
-            queue
-                .publish(block.clone(), Picks::from_indices(&indices), receipts)
-                .await;
+            queue.publish(block.clone(), Picks::from_indices(&indices), receipts).await;
         }
     }
 }
@@ -234,10 +207,8 @@ fn check_author(author: Author<'_>, summary: &PropertiesSummary<'_>) -> Result<(
         Some(claimed)
             if claimed != author.user && !author.node.users.has_tag(author.user, "impersonator") =>
         {
-            let text = format!(
-                "user_id property set to '{claimed}' but authenticated user was '{}'",
-                author.user
-            );
+            let text =
+                format!("user_id property set to '{claimed}' but authenticated user was '{}'", author.user);
             Err(Fault::new(ReplyCode::PreconditionFailed, text))
         }
         _ => Ok(()),
@@ -248,7 +219,7 @@ fn invalid_message(error: DecodeError) -> Fault {
     Fault::new(ReplyCode::PreconditionFailed, format!("invalid message: {error}"))
 }
 
-fn parse_expiration(text: &str) -> Result<u64, Fault> {
+pub(super) fn parse_expiration(text: &str) -> Result<u64, Fault> {
     text.parse().map_err(|_| {
         Fault::new(
             ReplyCode::PreconditionFailed,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{Connection, Error};
 use super::consumer::{Consumer, Receipt};
@@ -21,6 +21,8 @@ use super::uri::Uri;
 
 /// A drain that moves nothing for this long is over.
 const DRAIN_IDLE_MAX: Duration = Duration::from_secs(5);
+/// A broker that is out of memory may have stopped reading from publishers for good.
+const STOP_SECONDS_MAX: u64 = 120;
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 const POLL_EVERY: Duration = Duration::from_millis(20);
 const STAMP_BYTES: usize = 8;
@@ -112,10 +114,7 @@ pub(super) fn run(flags: Flags) -> ExitCode {
         report.print();
     }
     if report.difference != 0 {
-        eprintln!(
-            "cauce: consumed {:+} messages compared with what was published",
-            report.difference
-        );
+        eprintln!("cauce: consumed {:+} messages compared with what was published", report.difference);
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
@@ -131,15 +130,13 @@ fn runtime(threads: u16) -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 async fn bench(flags: &Flags) -> Result<Report, Error> {
-    let topology = Topology::new(
-        std::process::id(),
-        flags.queues.into(),
-        flags.exchange_type,
-        flags.durable,
-    );
+    let topology = Topology::new(std::process::id(), flags.queues.into(), flags.exchange_type, flags.durable);
     let mut control = Connection::open(&flags.uri).await?;
     topology.declare(&mut control).await?;
-    let report = load(flags, &topology).await;
+    let report = tokio::select! {
+        report = load(flags, &topology) => report,
+        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+    };
     // Queues that are left behind would fill a broker, so they go even when the run failed.
     let deleted = topology.delete(&mut control).await;
     let report = report?;
@@ -167,7 +164,10 @@ async fn load(flags: &Flags, topology: &Topology) -> Result<Report, Error> {
     let seconds = begin.elapsed().as_secs_f64();
 
     run.stop_publishing();
-    let confirm_latencies = join(&mut publishers).await?;
+    let limit = Duration::from_secs(STOP_SECONDS_MAX);
+    let confirm_latencies = timeout(limit, join(&mut publishers))
+        .await
+        .unwrap_or(Err(Error::Silent { what: "the last publishes", seconds: STOP_SECONDS_MAX }))?;
     let copies = topology.copies();
     if flags.consumers > 0 {
         drain(&run, copies, &mut consumers).await?;
@@ -246,12 +246,7 @@ async fn wait(workers: &mut [&mut Workers; 2], duration: Duration) -> Result<(),
 async fn drain(run: &Run, copies: u64, consumers: &mut Workers) -> Result<(), Error> {
     let (mut seen, mut moved) = (0, Instant::now());
     loop {
-        let Counts {
-            published,
-            refused,
-            consumed,
-            ..
-        } = run.counts();
+        let Counts { published, refused, consumed, .. } = run.counts();
         if consumed >= (published - refused) * copies || moved.elapsed() > DRAIN_IDLE_MAX {
             return Ok(());
         }

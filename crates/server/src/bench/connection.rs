@@ -20,11 +20,7 @@ const READ_BYTES: usize = 256 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("cannot connect to {host}:{port}: {error}")]
-    Connect {
-        host: String,
-        port: u16,
-        error: io::Error,
-    },
+    Connect { host: String, port: u16, error: io::Error },
     #[error("the broker refused the login of user {user:?}: {text}")]
     Refused { user: String, text: String },
     #[error("the broker closed the connection: {code} {text}")]
@@ -40,10 +36,9 @@ pub(super) enum Error {
     #[error("the broker sent a method we cannot read: {0}")]
     Decode(#[from] DecodeError),
     #[error("the broker answered {found} where {expected} was due")]
-    Unexpected {
-        expected: &'static str,
-        found: &'static str,
-    },
+    Unexpected { expected: &'static str, found: &'static str },
+    #[error("interrupted")]
+    Interrupted,
     #[error("the broker did not answer {what} in {seconds} s")]
     Silent { what: &'static str, seconds: u64 },
 }
@@ -60,24 +55,15 @@ impl Connection {
     pub(super) async fn open(uri: &Uri) -> Result<Connection, Error> {
         let stream = TcpStream::connect((uri.host.as_str(), uri.port))
             .await
-            .map_err(|error| Error::Connect {
-                host: uri.host.clone(),
-                port: uri.port,
-                error,
-            })?;
+            .map_err(|error| Error::Connect { host: uri.host.clone(), port: uri.port, error })?;
         stream.set_nodelay(true)?;
         let (reader, writer) = stream.into_split();
-        let mut connection = Connection {
-            reader: FrameReader::new(reader),
-            writer,
-            frame_max: FRAME_BYTES_MAX,
-        };
+        let mut connection =
+            Connection { reader: FrameReader::new(reader), writer, frame_max: FRAME_BYTES_MAX };
         connection.writer.write_all(&PROTOCOL_HEADER).await?;
         connection.expect("connection.start").await?;
         connection.login(uri).await?;
-        let open = ConnectionOpen {
-            virtual_host: &uri.vhost,
-        };
+        let open = ConnectionOpen { virtual_host: &uri.vhost };
         connection.send(0, open.into()).await?;
         connection.expect("connection.open-ok").await?;
         connection.call(ChannelOpen {}.into(), "channel.open-ok").await?;
@@ -103,11 +89,7 @@ impl Connection {
             self.frame_max = frame_max.min(FRAME_BYTES_MAX);
         }
         // No heartbeats: a run is short, and a silent broker shows in the numbers.
-        let tune_ok = ConnectionTuneOk {
-            channel_max: 1,
-            frame_max: self.frame_max,
-            heartbeat: 0,
-        };
+        let tune_ok = ConnectionTuneOk { channel_max: 1, frame_max: self.frame_max, heartbeat: 0 };
         self.send(0, tune_ok.into()).await
     }
 
@@ -142,12 +124,7 @@ pub(super) struct FrameReader {
 
 impl FrameReader {
     fn new(half: OwnedReadHalf) -> FrameReader {
-        FrameReader {
-            half,
-            buffer: vec![0; READ_BYTES],
-            start: 0,
-            end: 0,
-        }
+        FrameReader { half, buffer: vec![0; READ_BYTES], start: 0, end: 0 }
     }
 
     /// Waits for more bytes. All complete frames must have been taken.
@@ -205,23 +182,18 @@ impl FrameReader {
 /// Any method but a close, which is an error with the broker's words.
 pub(super) fn decode(payload: &[u8]) -> Result<Method<'_>, Error> {
     match Method::decode(payload)? {
-        Method::ConnectionClose(close) => Err(Error::ConnectionClosed {
-            code: close.reply_code,
-            text: close.reply_text.to_owned(),
-        }),
-        Method::ChannelClose(close) => Err(Error::ChannelClosed {
-            code: close.reply_code,
-            text: close.reply_text.to_owned(),
-        }),
+        Method::ConnectionClose(close) => {
+            Err(Error::ConnectionClosed { code: close.reply_code, text: close.reply_text.to_owned() })
+        }
+        Method::ChannelClose(close) => {
+            Err(Error::ChannelClosed { code: close.reply_code, text: close.reply_text.to_owned() })
+        }
         other => Ok(other),
     }
 }
 
 pub(super) fn unexpected(expected: &'static str, found: &Method<'_>) -> Error {
-    Error::Unexpected {
-        expected,
-        found: found.name(),
-    }
+    Error::Unexpected { expected, found: found.name() }
 }
 
 /// What ends a login is a refusal, whether the broker says so or only hangs up.
@@ -231,10 +203,7 @@ fn refused(error: Error, user: &str) -> Error {
         Error::HungUp | Error::Io(_) => "it hung up".to_owned(),
         other => return other,
     };
-    Error::Refused {
-        user: user.to_owned(),
-        text,
-    }
+    Error::Refused { user: user.to_owned(), text }
 }
 
 fn client_properties() -> Vec<u8> {
@@ -262,12 +231,7 @@ fn client_properties() -> Vec<u8> {
 /// The frame that ends a connection.
 pub(super) fn close_frame() -> Vec<u8> {
     let mut out = Vec::new();
-    let close = ConnectionClose {
-        reply_code: 200,
-        reply_text: "bye",
-        class_id: 0,
-        method_id: 0,
-    };
+    let close = ConnectionClose { reply_code: 200, reply_text: "bye", class_id: 0, method_id: 0 };
     Method::from(close).write_frame(0, &mut out);
     out
 }

@@ -50,10 +50,7 @@ impl Consumer {
         receipt: Receipt,
     ) -> Result<Consumer, Error> {
         if receipt.prefetch > 0 {
-            let qos = BasicQos {
-                prefetch_count: receipt.prefetch,
-                ..BasicQos::default()
-            };
+            let qos = BasicQos { prefetch_count: receipt.prefetch, ..BasicQos::default() };
             connection.call(qos.into(), "basic.qos-ok").await?;
         }
         // The queues are new and empty, so no delivery comes between these answers.
@@ -118,16 +115,11 @@ impl Consumer {
                 }
                 FrameKind::Body => {
                     let is_first = !std::mem::replace(&mut self.delivery.is_body_begun, true);
-                    self.delivery.bytes_left = self
-                        .delivery
-                        .bytes_left
-                        .saturating_sub(frame.payload.len() as u64);
-                    if let (true, true, Some(now), Some(stamp)) = (
-                        is_first,
-                        self.receipt.is_stamped,
-                        now,
-                        frame.payload.first_chunk(),
-                    ) {
+                    self.delivery.bytes_left =
+                        self.delivery.bytes_left.saturating_sub(frame.payload.len() as u64);
+                    if let (true, true, Some(now), Some(stamp)) =
+                        (is_first, self.receipt.is_stamped, now, frame.payload.first_chunk())
+                    {
                         latencies.record(now.saturating_sub(u64::from_be_bytes(*stamp)), 1);
                     }
                 }
@@ -149,10 +141,7 @@ impl Consumer {
         if self.receipt.ack_every == 0 || self.unacked == 0 {
             return;
         }
-        let ack = BasicAck {
-            delivery_tag: self.last_tag,
-            multiple: self.unacked > 1,
-        };
+        let ack = BasicAck { delivery_tag: self.last_tag, multiple: self.unacked > 1 };
         Method::from(ack).write_frame(CHANNEL, &mut self.acks);
         self.unacked = 0;
     }
@@ -170,10 +159,7 @@ impl Consumer {
         let limit = Duration::from_secs(CLOSE_SECONDS_MAX);
         timeout(limit, self.wait_for_close_ok())
             .await
-            .unwrap_or(Err(Error::Silent {
-                what: "connection.close",
-                seconds: CLOSE_SECONDS_MAX,
-            }))
+            .unwrap_or(Err(Error::Silent { what: "connection.close", seconds: CLOSE_SECONDS_MAX }))
     }
 
     async fn wait_for_close_ok(&mut self) -> Result<(), Error> {

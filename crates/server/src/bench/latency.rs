@@ -66,17 +66,10 @@ mod tests {
         slow.record(300_000_000, 5);
         fast.add(&slow);
         let found = fast.percentiles().expect("a thousand were recorded");
-        for (value, expected) in [
-            (found.p50, 1.0),
-            (found.p95, 20.0),
-            (found.p99, 20.0),
-            (found.p999, 300.0),
-            (found.max, 300.0),
-        ] {
-            assert!(
-                (value / expected - 1.0).abs() < 0.001,
-                "{value} instead of {expected}"
-            );
+        for (value, expected) in
+            [(found.p50, 1.0), (found.p95, 20.0), (found.p99, 20.0), (found.p999, 300.0), (found.max, 300.0)]
+        {
+            assert!((value / expected - 1.0).abs() < 0.001, "{value} instead of {expected}");
         }
     }
 

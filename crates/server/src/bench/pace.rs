@@ -52,10 +52,7 @@ mod tests {
         for per_second in [1, 3, 7, 999, 1_000_000] {
             let pace = Pace::new(per_second);
             for sent in [0, 1, 2, 1000, 123_457] {
-                assert!(
-                    pace.due(pace.next_after(sent), sent) >= 1,
-                    "{per_second}/s after {sent}"
-                );
+                assert!(pace.due(pace.next_after(sent), sent) >= 1, "{per_second}/s after {sent}");
             }
         }
     }

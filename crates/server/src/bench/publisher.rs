@@ -62,25 +62,18 @@ impl Publisher {
 
     /// Publishes until the run says stop and the broker has answered for everything.
     pub(super) async fn publish(self, run: Arc<Run>) -> Result<Latencies, Error> {
-        let Connection {
-            reader, mut writer, ..
-        } = self.connection;
+        let Connection { reader, mut writer, .. } = self.connection;
         let answers = tokio::spawn(read_answers(reader, self.window.clone(), run.clone()));
         let abort = answers.abort_handle();
-        let written = write(&mut writer, self.batch, self.pace, self.window, &run, || {
-            answers.is_finished()
-        })
-        .await;
+        let written =
+            write(&mut writer, self.batch, self.pace, self.window, &run, || answers.is_finished()).await;
         match written {
             Ok(()) => {
                 writer.write_all(&close_frame()).await?;
                 let limit = Duration::from_secs(CLOSE_SECONDS_MAX);
                 let Ok(ended) = timeout(limit, answers).await else {
                     abort.abort();
-                    return Err(Error::Silent {
-                        what: "connection.close",
-                        seconds: CLOSE_SECONDS_MAX,
-                    });
+                    return Err(Error::Silent { what: "connection.close", seconds: CLOSE_SECONDS_MAX });
                 };
                 ended.expect("reading answers does not panic")
             }
@@ -154,10 +147,7 @@ async fn wait_for_confirms(window: &Window, sent: u64, is_closed: impl Fn() -> b
             silent += PAUSE_MAX;
         }
         if silent.as_secs() >= CLOSE_SECONDS_MAX {
-            return Err(Error::Silent {
-                what: "the last publishes",
-                seconds: CLOSE_SECONDS_MAX,
-            });
+            return Err(Error::Silent { what: "the last publishes", seconds: CLOSE_SECONDS_MAX });
         }
     }
     Ok(())
@@ -227,14 +217,7 @@ impl Batch {
         }
         let message_bytes = cycle.len() / queues.len();
         let mut header = Vec::new();
-        write_message(
-            &mut header,
-            frame_max,
-            topology,
-            queues[0],
-            messages.persistent,
-            &[],
-        );
+        write_message(&mut header, frame_max, topology, queues[0], messages.persistent, &[]);
         let count_max = (BATCH_BYTES / message_bytes).max(1);
         let cycles = (count_max + queues.len() - 1).div_ceil(queues.len());
         Batch {
@@ -277,16 +260,7 @@ fn write_message(
     }
     .to_bytes();
     let exchange = topology.exchange_name().as_bytes();
-    write_publish(
-        out,
-        frame_max,
-        CHANNEL,
-        exchange,
-        queue.as_bytes(),
-        false,
-        &properties,
-        body,
-    );
+    write_publish(out, frame_max, CHANNEL, exchange, queue.as_bytes(), false, &properties, body);
 }
 
 #[cfg(test)]
@@ -298,12 +272,7 @@ mod tests {
     #[test]
     fn a_batch_goes_round_the_queues_and_carries_the_time() {
         let topology = Topology::new(1, 3, None, false);
-        let messages = Messages {
-            size: 10,
-            persistent: true,
-            rate: 0,
-            window: 0,
-        };
+        let messages = Messages { size: 10, persistent: true, rate: 0, window: 0 };
         let mut batch = Batch::new(4096, &topology, &topology.share(0, 1), messages);
         assert_eq!(read(batch.take(2, 77)), [("00000", 77), ("00001", 77)].map(owned));
         assert_eq!(read(batch.take(2, 78)), [("00002", 78), ("00000", 78)].map(owned));
@@ -323,12 +292,7 @@ mod tests {
             match frame.kind {
                 FrameKind::Method => match Method::decode(frame.payload).expect("a method") {
                     Method::BasicPublish(publish) => {
-                        key = publish
-                            .routing_key
-                            .rsplit('.')
-                            .next()
-                            .unwrap_or_default()
-                            .to_owned();
+                        key = publish.routing_key.rsplit('.').next().unwrap_or_default().to_owned();
                     }
                     other => panic!("{}", other.name()),
                 },

@@ -33,11 +33,7 @@ pub(super) struct Count {
 
 impl Report {
     pub(super) fn new(seconds: f64, measured: Counts, total: Counts) -> Report {
-        let count = |measured: u64, total| Count {
-            total,
-            measured,
-            per_second: measured as f64 / seconds,
-        };
+        let count = |measured: u64, total| Count { total, measured, per_second: measured as f64 / seconds };
         Report {
             seconds,
             published: count(measured.published, total.published),
@@ -53,29 +49,15 @@ impl Report {
     pub(super) fn print(&self) {
         println!("measured for {:.1} s", self.seconds);
         println!();
-        println!(
-            "{:<12}{:>14}{:>14}{:>14}",
-            "", "messages", "per second", "in total"
-        );
-        for (name, count) in [
-            ("published", &self.published),
-            ("confirmed", &self.confirmed),
-            ("consumed", &self.consumed),
-        ] {
-            println!(
-                "{name:<12}{:>14}{:>14.0}{:>14}",
-                count.measured, count.per_second, count.total
-            );
+        println!("{:<12}{:>14}{:>14}{:>14}", "", "messages", "per second", "in total");
+        for (name, count) in
+            [("published", &self.published), ("confirmed", &self.confirmed), ("consumed", &self.consumed)]
+        {
+            println!("{name:<12}{:>14}{:>14.0}{:>14}", count.measured, count.per_second, count.total);
         }
         println!();
-        println!(
-            "{:<12}{:>10}{:>10}{:>10}{:>10}{:>10}",
-            "ms", "p50", "p95", "p99", "p99.9", "max"
-        );
-        for (name, found) in [
-            ("delivery", self.latency_ms),
-            ("confirm", self.confirm_latency_ms),
-        ] {
+        println!("{:<12}{:>10}{:>10}{:>10}{:>10}{:>10}", "ms", "p50", "p95", "p99", "p99.9", "max");
+        for (name, found) in [("delivery", self.latency_ms), ("confirm", self.confirm_latency_ms)] {
             match found {
                 Some(of) => println!(
                     "{name:<12}{:>10.3}{:>10.3}{:>10.3}{:>10.3}{:>10.3}",

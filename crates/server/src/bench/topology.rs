@@ -62,12 +62,7 @@ impl Topology {
         if workers >= self.queues.len() {
             return vec![&self.queues[index % self.queues.len()]];
         }
-        self.queues
-            .iter()
-            .skip(index)
-            .step_by(workers)
-            .map(String::as_str)
-            .collect()
+        self.queues.iter().skip(index).step_by(workers).map(String::as_str).collect()
     }
 
     pub(super) async fn declare(&self, connection: &mut Connection) -> Result<(), Error> {
@@ -81,11 +76,7 @@ impl Topology {
             connection.call(declare.into(), "exchange.declare-ok").await?;
         }
         for queue in &self.queues {
-            let declare = QueueDeclare {
-                queue,
-                durable: self.durable,
-                ..QueueDeclare::default()
-            };
+            let declare = QueueDeclare { queue, durable: self.durable, ..QueueDeclare::default() };
             connection.call(declare.into(), "queue.declare-ok").await?;
             self.bind(connection, queue).await?;
         }
@@ -116,17 +107,11 @@ impl Topology {
 
     pub(super) async fn delete(&self, connection: &mut Connection) -> Result<(), Error> {
         for queue in &self.queues {
-            let delete = QueueDelete {
-                queue,
-                ..QueueDelete::default()
-            };
+            let delete = QueueDelete { queue, ..QueueDelete::default() };
             connection.call(delete.into(), "queue.delete-ok").await?;
         }
         if let Some((exchange, _)) = &self.exchange {
-            let delete = ExchangeDelete {
-                exchange,
-                ..ExchangeDelete::default()
-            };
+            let delete = ExchangeDelete { exchange, ..ExchangeDelete::default() };
             connection.call(delete.into(), "exchange.delete-ok").await?;
         }
         Ok(())

@@ -54,9 +54,8 @@ fn split_port(address: &str) -> Result<(&str, u16), UriError> {
             None => (address, None),
         },
     };
-    let port = port.map_or(Ok(PORT_DEFAULT), |port| {
-        port.parse().map_err(|_| UriError::Port(port.to_owned()))
-    })?;
+    let port =
+        port.map_or(Ok(PORT_DEFAULT), |port| port.parse().map_err(|_| UriError::Port(port.to_owned())))?;
     Ok((host, port))
 }
 
@@ -84,10 +83,7 @@ mod tests {
 
     #[test]
     fn every_part_is_read_or_has_a_default() {
-        check(
-            "amqp://guest:guest@127.0.0.1:5672/%2f",
-            "guest guest 127.0.0.1 5672 /",
-        );
+        check("amqp://guest:guest@127.0.0.1:5672/%2f", "guest guest 127.0.0.1 5672 /");
         check("amqp://localhost", "guest guest localhost 5672 /");
         check("amqp://", "guest guest localhost 5672 /");
         check("amqp://u@h/", "u  h 5672 ");
@@ -106,10 +102,7 @@ mod tests {
 
     fn check(text: &str, expected: &str) {
         let found = match text.parse::<Uri>() {
-            Ok(uri) => format!(
-                "{} {} {} {} {}",
-                uri.user, uri.password, uri.host, uri.port, uri.vhost
-            ),
+            Ok(uri) => format!("{} {} {} {} {}", uri.user, uri.password, uri.host, uri.port, uri.vhost),
             Err(error) => error.to_string(),
         };
         assert_eq!(found, expected, "{text}");

@@ -45,11 +45,7 @@ impl Window {
     }
 
     pub(super) fn settling(&self) -> Settling<'_> {
-        Settling {
-            window: self,
-            settled: self.settled(),
-            early: BTreeSet::new(),
-        }
+        Settling { window: self, settled: self.settled(), early: BTreeSet::new() }
     }
 
     fn slot(&self, tag: u64) -> &AtomicU64 {
@@ -124,11 +120,7 @@ mod tests {
             settling.settle(tag, multiple, |time| times.push(time));
         }
         settling.announce();
-        assert_eq!(
-            (window.settled(), window.free(4)),
-            (settled, settled),
-            "{confirms:?}"
-        );
+        assert_eq!((window.settled(), window.free(4)), (settled, settled), "{confirms:?}");
         assert_eq!(times, expected, "{confirms:?}");
     }
 }

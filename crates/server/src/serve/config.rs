@@ -76,33 +76,21 @@ pub(super) enum ConfigError {
     #[error("configuration file {}: {error}", path.display())]
     Read { path: PathBuf, error: std::io::Error },
     #[error("configuration file {}: {error}", path.display())]
-    Parse {
-        path: PathBuf,
-        error: Box<toml::de::Error>,
-    },
+    Parse { path: PathBuf, error: Box<toml::de::Error> },
 }
 
 impl Flags {
     pub(super) fn config(&self) -> Result<Config, ConfigError> {
-        let file = self
-            .config
-            .as_deref()
-            .map(read_file)
-            .transpose()?
-            .unwrap_or_default();
+        let file = self.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
         Ok(self.settings.clone().or(file).filled())
     }
 }
 
 fn read_file(path: &Path) -> Result<Settings, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
-        path: path.to_owned(),
-        error,
-    })?;
-    toml::from_str(&text).map_err(|error| ConfigError::Parse {
-        path: path.to_owned(),
-        error: Box::new(error),
-    })
+    let text =
+        std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
+    toml::from_str(&text)
+        .map_err(|error| ConfigError::Parse { path: path.to_owned(), error: Box::new(error) })
 }
 
 impl Settings {
@@ -120,11 +108,7 @@ impl Settings {
     }
 
     fn filled(self) -> Config {
-        let not_served = [
-            ("kafka", self.kafka),
-            ("http", self.http),
-            ("metrics", self.metrics),
-        ];
+        let not_served = [("kafka", self.kafka), ("http", self.http), ("metrics", self.metrics)];
         Config {
             data: self.data.unwrap_or_else(|| "cauce-data".into()),
             amqp: self.amqp.unwrap_or_else(|| "0.0.0.0:5672".into()),
@@ -146,21 +130,11 @@ fn default_memory_bytes() -> usize {
     const FALLBACK_BYTES: usize = 1 << 30;
     let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-        line.trim()
-            .strip_suffix("kB")?
-            .trim()
-            .parse::<usize>()
-            .ok()
-            .map(|kib| kib * 1024)
+        line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kib| kib * 1024)
     });
-    let container = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
-    let bytes = [machine, container]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(FALLBACK_BYTES);
+    let container =
+        std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    let bytes = [machine, container].into_iter().flatten().min().unwrap_or(FALLBACK_BYTES);
     bytes / 10 * 4
 }
 
@@ -178,9 +152,7 @@ impl std::str::FromStr for Size {
             _ => return Err(unreadable()),
         };
         let number: usize = digits.parse().map_err(|_| unreadable())?;
-        let bytes = number
-            .checked_mul(unit)
-            .ok_or("that is more than this machine can count")?;
+        let bytes = number.checked_mul(unit).ok_or("that is more than this machine can count")?;
         Ok(Size(bytes))
     }
 }
@@ -199,14 +171,9 @@ mod tests {
 
     #[test]
     fn sizes_read_as_people_write_them() {
-        for (text, bytes) in [
-            ("7", 7),
-            ("2K", 2048),
-            ("256MB", 256 << 20),
-            ("1GiB", 1 << 30),
-            ("3g", 3 << 30),
-            ("9B", 9),
-        ] {
+        for (text, bytes) in
+            [("7", 7), ("2K", 2048), ("256MB", 256 << 20), ("1GiB", 1 << 30), ("3g", 3 << 30), ("9B", 9)]
+        {
             assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
         }
         for text in ["", "M", "2T", "-1", "1.5G", "99999999999G", "1MBB"] {
@@ -217,10 +184,7 @@ mod tests {
     #[test]
     fn flags_weigh_more_than_the_file_and_the_file_more_than_nothing() {
         let file: Settings = toml::from_str("amqp = '127.0.0.1:1'\nflush = 'os'\nmemory = '1M'").unwrap();
-        let flags = Settings {
-            amqp: Some("127.0.0.1:2".into()),
-            ..Settings::default()
-        };
+        let flags = Settings { amqp: Some("127.0.0.1:2".into()), ..Settings::default() };
         let config = flags.or(file).filled();
         assert_eq!(config.amqp, "127.0.0.1:2");
         assert_eq!(config.flush, Flush::Os);

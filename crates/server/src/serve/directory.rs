@@ -24,28 +24,17 @@ pub(super) enum DirectoryError {
 pub(super) struct Lock(#[expect(dead_code, reason = "the lock goes when the file is closed")] File);
 
 pub(super) fn claim(path: &Path) -> Result<Lock, DirectoryError> {
-    let io = |error| DirectoryError::Io {
-        path: path.to_owned(),
-        error,
-    };
+    let io = |error| DirectoryError::Io { path: path.to_owned(), error };
     fs::create_dir_all(path).map_err(io)?;
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path.join("lock"))
-        .map_err(io)?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| DirectoryError::InUse {
-        path: path.to_owned(),
-    })?;
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock")).map_err(io)?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| DirectoryError::InUse { path: path.to_owned() })?;
     let version = path.join("format");
     match fs::read_to_string(&version) {
         Ok(found) if found.trim() == FORMAT_VERSION => {}
         Ok(found) => {
-            return Err(DirectoryError::Format {
-                path: path.to_owned(),
-                found: found.trim().to_owned(),
-            });
+            return Err(DirectoryError::Format { path: path.to_owned(), found: found.trim().to_owned() });
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::write(&version, format!("{FORMAT_VERSION}\n")).map_err(io)?;
@@ -67,9 +56,6 @@ mod tests {
         drop(first);
         fs::write(dir.path().join("format"), "99\n").unwrap();
         let error = claim(dir.path()).unwrap_err();
-        assert!(
-            matches!(&error, DirectoryError::Format { found, .. } if found == "99"),
-            "{error}"
-        );
+        assert!(matches!(&error, DirectoryError::Format { found, .. } if found == "99"), "{error}");
     }
 }

@@ -11,14 +11,8 @@ use crate::queue::*;
 const IN_A_BLOCK: u64 = 32;
 
 fn full_block() -> Arc<Block> {
-    let item = Item {
-        name: "a".into(),
-        body_bytes: 16,
-        traits: Traits {
-            persistent: true,
-            ..Traits::default()
-        },
-    };
+    let item =
+        Item { name: "a".into(), body_bytes: 16, traits: Traits { persistent: true, ..Traits::default() } };
     block_of(std::iter::repeat_n(&item, IN_A_BLOCK as usize))
 }
 
@@ -32,14 +26,7 @@ fn publish_many(queue: &mut Queue, messages: u64, out: &mut Effects) {
 }
 
 fn subscription(no_ack: bool, prefetch: u32) -> Subscription {
-    Subscription {
-        no_ack,
-        exclusive: false,
-        priority: 0,
-        prefetch,
-        shared: None,
-        window: u32::MAX,
-    }
+    Subscription { no_ack, exclusive: false, priority: 0, prefetch, shared: None, window: u32::MAX }
 }
 
 fn delivered(out: &mut Effects) -> Vec<u64> {
@@ -80,21 +67,14 @@ fn one_stuck_message_costs_two_runs() {
         }
         queue.settle(offsets, Outcome::Accept, 0, &mut out);
     }
-    assert_eq!(
-        queue.settled.runs().collect::<Vec<_>>(),
-        [0..7, 8..queue.next_offset()]
-    );
+    assert_eq!(queue.settled.runs().collect::<Vec<_>>(), [0..7, 8..queue.next_offset()]);
     assert_eq!(queue.window.chunks(), [(0..IN_A_BLOCK, 1)]);
     assert_eq!((queue.held_count(), queue.floor()), (1, 7));
 }
 
 #[test]
 fn refused_newcomers_leave_one_chunk_for_those_that_got_in() {
-    let rules = Rules {
-        length_max: Some(20),
-        overflow: Overflow::RejectPublish,
-        ..Rules::default()
-    };
+    let rules = Rules { length_max: Some(20), overflow: Overflow::RejectPublish, ..Rules::default() };
     let (mut queue, mut out) = (Queue::new(rules, 0), Effects::default());
     publish_many(&mut queue, IN_A_BLOCK, &mut out);
     assert_eq!(queue.window.chunks(), [(0..20, 20)]);
@@ -104,53 +84,25 @@ fn refused_newcomers_leave_one_chunk_for_those_that_got_in() {
 #[test]
 #[ignore = "a measurement, not a check"]
 fn nanoseconds_per_message() {
-    let durable = Rules {
-        durable: true,
-        ..Rules::default()
-    };
-    let limited = |overflow| Rules {
-        length_max: Some(1000),
-        message_ttl_ms: Some(1000),
-        overflow,
-        ..Rules::default()
-    };
-    let urgent = Rules {
-        priority_max: 255,
-        ..Rules::default()
-    };
+    let durable = Rules { durable: true, ..Rules::default() };
+    let limited =
+        |overflow| Rules { length_max: Some(1000), message_ttl_ms: Some(1000), overflow, ..Rules::default() };
+    let urgent = Rules { priority_max: 255, ..Rules::default() };
     let straight = subscription(true, 0);
     let acked = subscription(false, 1000);
     measure("no ack", Rules::default(), &straight, false);
     measure("no ack, written", durable.clone(), &straight, true);
     measure("acked in blocks", Rules::default(), &acked, false);
     measure("acked in blocks, written", durable, &acked, true);
-    measure(
-        "nobody takes more than one, 256 priorities",
-        urgent,
-        &subscription(false, 1),
-        false,
-    );
-    measure(
-        "nobody there, the oldest drop",
-        limited(Overflow::DropHead),
-        &subscription(false, 1),
-        false,
-    );
+    measure("nobody takes more than one, 256 priorities", urgent, &subscription(false, 1), false);
+    measure("nobody there, the oldest drop", limited(Overflow::DropHead), &subscription(false, 1), false);
     measure(
         "the oldest leave, and never arrive",
-        Rules {
-            dead_letters: true,
-            ..limited(Overflow::DropHead)
-        },
+        Rules { dead_letters: true, ..limited(Overflow::DropHead) },
         &subscription(false, 1),
         false,
     );
-    measure(
-        "acked, refusing when full",
-        limited(Overflow::RejectPublish),
-        &acked,
-        false,
-    );
+    measure("acked, refusing when full", limited(Overflow::RejectPublish), &acked, false);
 }
 
 fn measure(what: &str, rules: Rules, subscription: &Subscription, write: bool) {
@@ -176,12 +128,7 @@ fn measure(what: &str, rules: Rules, subscription: &Subscription, write: bool) {
         // As long as the consumer is nearly full it settles as many as it may.
         while !out.is_empty() {
             for effect in out.drain() {
-                if let Effect::Deliver {
-                    no_ack: false,
-                    delivery,
-                    ..
-                } = effect
-                {
+                if let Effect::Deliver { no_ack: false, delivery, .. } = effect {
                     held.push_back(delivery.offset);
                 }
             }

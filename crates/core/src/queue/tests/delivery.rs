@@ -60,12 +60,7 @@ fn settling_twice_or_what_nobody_holds_does_nothing() {
     check(
         plain(),
         "publish a b; subscribe 1 prefetch=1; accept a a; accept a; reject a; release a; settled; count",
-        &[
-            "deliver a to 1",
-            "deliver b to 1",
-            "settled [0..1]",
-            "ready 0 (0 bytes) held 1 leaving 0 lost 0",
-        ],
+        &["deliver a to 1", "deliver b to 1", "settled [0..1]", "ready 0 (0 bytes) held 1 leaving 0 lost 0"],
     );
 }
 
@@ -74,12 +69,7 @@ fn consumers_take_turns() {
     check(
         plain(),
         "subscribe 1; subscribe 2; publish a b c d",
-        &[
-            "deliver a to 1",
-            "deliver b to 2",
-            "deliver c to 1",
-            "deliver d to 2",
-        ],
+        &["deliver a to 1", "deliver b to 2", "deliver c to 1", "deliver d to 2"],
     );
 }
 
@@ -88,13 +78,7 @@ fn a_full_consumer_is_passed_over_and_then_stands_at_the_end() {
     check(
         plain(),
         "subscribe 1 prefetch=1; subscribe 2; publish a b c; accept a; publish d e",
-        &[
-            "deliver a to 1",
-            "deliver b to 2",
-            "deliver c to 2",
-            "deliver d to 2",
-            "deliver e to 1",
-        ],
+        &["deliver a to 1", "deliver b to 2", "deliver c to 2", "deliver d to 2", "deliver e to 1"],
     );
 }
 
@@ -109,20 +93,11 @@ fn the_consumer_with_the_highest_priority_goes_first_while_it_has_room() {
 
 #[test]
 fn a_single_active_consumer_hands_over_when_it_leaves() {
-    let rules = Rules {
-        single_active_consumer: true,
-        ..plain()
-    };
+    let rules = Rules { single_active_consumer: true, ..plain() };
     check(
         rules,
         "subscribe 1 prefetch=1; subscribe 2; publish a b c; unsubscribe 1; release a; subscribe 3; publish d",
-        &[
-            "deliver a to 1",
-            "deliver b to 2",
-            "deliver c to 2",
-            "deliver a again to 2",
-            "deliver d to 2",
-        ],
+        &["deliver a to 1", "deliver b to 2", "deliver c to 2", "deliver a again to 2", "deliver d to 2"],
     );
 }
 
@@ -131,10 +106,7 @@ fn an_exclusive_consumer_wants_to_be_alone() {
     check(
         plain(),
         "subscribe 1 exclusive; subscribe 2; unsubscribe 1; subscribe 3; subscribe 4 exclusive",
-        &[
-            "the queue has an exclusive consumer",
-            "the queue has consumers, so none can be exclusive",
-        ],
+        &["the queue has an exclusive consumer", "the queue has consumers, so none can be exclusive"],
     );
 }
 
@@ -157,13 +129,7 @@ fn a_window_opens_as_messages_leave_for_the_client() {
     check(
         plain(),
         "subscribe 1 window=2 no_ack; publish a b c d; sent 1 1; sent 1 1; publish e; sent 1 2",
-        &[
-            "deliver a to 1",
-            "deliver b to 1",
-            "deliver c to 1",
-            "deliver d to 1",
-            "deliver e to 1",
-        ],
+        &["deliver a to 1", "deliver b to 1", "deliver c to 1", "deliver d to 1", "deliver e to 1"],
     );
 }
 

@@ -5,10 +5,7 @@ use crate::queue::{Overflow, Rules};
 
 #[test]
 fn the_shorter_of_two_lifetimes_counts_and_only_the_head_expires() {
-    let rules = Rules {
-        message_ttl_ms: Some(100),
-        ..dead_letters()
-    };
+    let rules = Rules { message_ttl_ms: Some(100), ..dead_letters() };
     check(
         rules,
         "publish a b/ttl=10 c/ttl=1000; timeout; at 50; at 99; count; at 100; timeout; count",
@@ -55,19 +52,12 @@ fn a_message_that_never_expires_shields_those_behind_it() {
 
 #[test]
 fn an_expired_message_is_never_handed_out() {
-    check(
-        plain(),
-        "publish a/ttl=5 b; at 10; get 1; settled",
-        &["got 1 b, 0 wait", "settled [0..1]"],
-    );
+    check(plain(), "publish a/ttl=5 b; at 10; get 1; settled", &["got 1 b, 0 wait", "settled [0..1]"]);
 }
 
 #[test]
 fn a_queue_that_nobody_uses_says_so() {
-    let rules = Rules {
-        expires_ms: Some(100),
-        ..plain()
-    };
+    let rules = Rules { expires_ms: Some(100), ..plain() };
     check(
         rules,
         "timeout; at 50; touch; at 149; get 1; at 248; subscribe 1; timeout; at 1000; unsubscribe 1; at 1099; at 1100",
@@ -77,15 +67,8 @@ fn a_queue_that_nobody_uses_says_so() {
 
 #[test]
 fn an_auto_delete_queue_goes_with_its_last_consumer() {
-    let rules = Rules {
-        auto_delete: true,
-        ..plain()
-    };
-    check(
-        rules,
-        "at 10; unsubscribe 9; subscribe 1; subscribe 2; unsubscribe 1; unsubscribe 2",
-        &["unused"],
-    );
+    let rules = Rules { auto_delete: true, ..plain() };
+    check(rules, "at 10; unsubscribe 9; subscribe 1; subscribe 2; unsubscribe 1; unsubscribe 2", &["unused"]);
 }
 
 #[test]
@@ -110,12 +93,7 @@ fn a_queue_of_length_zero_serves_who_is_there() {
     check(
         most(0, Overflow::DropHead),
         "publish a; subscribe 1 prefetch=1; publish b c; release b",
-        &[
-            "dead a MaxLength",
-            "deliver b to 1",
-            "dead c MaxLength",
-            "deliver b again to 1",
-        ],
+        &["dead a MaxLength", "deliver b to 1", "dead c MaxLength", "deliver b again to 1"],
     );
 }
 
@@ -135,28 +113,17 @@ fn a_full_queue_refuses_newcomers() {
     check(
         most(1, Overflow::RejectPublishDeadLetter),
         "publish a b; count",
-        &[
-            "refused b",
-            "dead b refused",
-            "ready 1 (1 bytes) held 0 leaving 0 lost 0",
-        ],
+        &["refused b", "dead b refused", "ready 1 (1 bytes) held 0 leaving 0 lost 0"],
     );
 }
 
 #[test]
 fn bytes_are_limited_too() {
-    let rules = |overflow| Rules {
-        length_bytes_max: Some(10),
-        overflow,
-        ..plain()
-    };
+    let rules = |overflow| Rules { length_bytes_max: Some(10), overflow, ..plain() };
     check(
         rules(Overflow::DropHead),
         "publish a/size=4 b/size=4 c/size=4; count; publish d/size=11; count",
-        &[
-            "ready 2 (8 bytes) held 0 leaving 0 lost 0",
-            "ready 0 (0 bytes) held 0 leaving 0 lost 0",
-        ],
+        &["ready 2 (8 bytes) held 0 leaving 0 lost 0", "ready 0 (0 bytes) held 0 leaving 0 lost 0"],
     );
     check(
         rules(Overflow::RejectPublish),
@@ -179,37 +146,22 @@ fn a_rejected_message_leaves_and_is_settled_when_it_has_arrived() {
             "ready 0 (0 bytes) held 0 leaving 0 lost 0",
         ],
     );
-    check(
-        plain(),
-        "publish a; get 1; reject a; settled",
-        &["got 1 a, 0 wait", "settled [0..1]"],
-    );
+    check(plain(), "publish a; get 1; reject a; settled", &["got 1 a, 0 wait", "settled [0..1]"]);
 }
 
 #[test]
 fn past_the_delivery_limit_a_message_leaves() {
-    let rules = Rules {
-        delivery_limit: Some(2),
-        ..dead_letters()
-    };
+    let rules = Rules { delivery_limit: Some(2), ..dead_letters() };
     check(
         rules,
         "publish a; subscribe 1; release a; release a; release a",
-        &[
-            "deliver a to 1",
-            "deliver a again to 1",
-            "deliver a again to 1",
-            "dead a DeliveryLimit",
-        ],
+        &["deliver a to 1", "deliver a again to 1", "deliver a again to 1", "dead a DeliveryLimit"],
     );
 }
 
 #[test]
 fn holding_too_long_is_noticed_once_a_sweep() {
-    let rules = Rules {
-        consumer_timeout_ms: Some(100_000),
-        ..plain()
-    };
+    let rules = Rules { consumer_timeout_ms: Some(100_000), ..plain() };
     check(
         rules,
         "timeout; subscribe 1; publish a b c; get 7; publish d; timeout; at 60000; get 8; at 120000; accept a b c d; at 180000; timeout",

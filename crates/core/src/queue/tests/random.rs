@@ -37,17 +37,8 @@ enum Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let message = (
-        0u8..5,
-        0usize..9,
-        prop::bool::weighted(0.8),
-        prop::option::weighted(0.2, 0u64..40),
-    );
-    let outcome = prop_oneof![
-        Just(Outcome::Accept),
-        Just(Outcome::Release),
-        Just(Outcome::Reject)
-    ];
+    let message = (0u8..5, 0usize..9, prop::bool::weighted(0.8), prop::option::weighted(0.2, 0u64..40));
+    let outcome = prop_oneof![Just(Outcome::Accept), Just(Outcome::Release), Just(Outcome::Reject)];
     prop_oneof![
         6 => prop::collection::vec(message, 0..6).prop_map(Op::Publish),
         2 => (0u64..4, any::<bool>(), 0u32..4, 0u32..6)
@@ -162,12 +153,7 @@ impl Run {
         let now_ms = self.now_ms;
         match op {
             Op::Publish(messages) => self.publish(messages),
-            Op::Subscribe {
-                id,
-                no_ack,
-                prefetch,
-                window,
-            } => {
+            Op::Subscribe { id, no_ack, prefetch, window } => {
                 let subscription = Subscription {
                     no_ack,
                     exclusive: false,
@@ -177,9 +163,7 @@ impl Run {
                     window,
                 };
                 self.queue.unsubscribe(ConsumerId(id), now_ms, &mut self.out);
-                let subscribed = self
-                    .queue
-                    .subscribe(ConsumerId(id), subscription, now_ms, &mut self.out);
+                let subscribed = self.queue.subscribe(ConsumerId(id), subscription, now_ms, &mut self.out);
                 assert_eq!(subscribed, Ok(()));
             }
             Op::Unsubscribe(id) => self.queue.unsubscribe(ConsumerId(id), now_ms, &mut self.out),
@@ -207,8 +191,7 @@ impl Run {
             Op::Evict => self.queue.evict(),
             Op::Load(most) => {
                 if let Some(from) = self.load_from.take() {
-                    self.log
-                        .answer(from, most, &mut self.queue, now_ms, &mut self.out);
+                    self.log.answer(from, most, &mut self.queue, now_ms, &mut self.out);
                 }
             }
             Op::Restart { certain } => self.restart(certain),
@@ -220,18 +203,9 @@ impl Run {
     fn publish(&mut self, messages: Vec<(u8, usize, bool, Option<u64>)>) {
         let mut items = Vec::new();
         for (n, (priority, body_bytes, persistent, ttl_ms)) in messages.into_iter().enumerate() {
-            let traits = Traits {
-                persistent,
-                priority,
-                ttl_ms,
-                arrived_ms: self.now_ms,
-            };
+            let traits = Traits { persistent, priority, ttl_ms, arrived_ms: self.now_ms };
             let name = format!("{}+{n}", self.queue.next_offset());
-            items.push(Item {
-                name,
-                body_bytes,
-                traits,
-            });
+            items.push(Item { name, body_bytes, traits });
         }
         // Every other message of the block, as routing would pick.
         let picks: Vec<u32> = (0..items.len() as u32).filter(|n| n % 3 != 1).collect();
@@ -294,8 +268,7 @@ impl Run {
         self.queue = Queue::new(self.rules.clone(), self.now_ms);
         self.load_from = None;
         self.gets_answered = self.gets;
-        self.queue
-            .recover(self.written_upto, kept, certain, &mut self.out);
+        self.queue.recover(self.written_upto, kept, certain, &mut self.out);
         self.model.retain(|_, entry| entry.item.traits.persistent);
         for entry in self.model.values_mut() {
             entry.place = Place::Ready;
@@ -332,12 +305,7 @@ impl Run {
                         None => assert!(self.waiting().all(|(offset, _)| settled.contains(*offset))),
                     }
                 }
-                Effect::DeadLetter {
-                    offset,
-                    reason,
-                    block,
-                    index,
-                } => {
+                Effect::DeadLetter { offset, reason, block, index } => {
                     let entry = &self.model[&offset];
                     assert_eq!(name_of(&block, index), entry.item.name);
                     match entry.place {
@@ -378,11 +346,7 @@ impl Run {
         for range in self.out.drain_settled() {
             let before = settled.len();
             settled.insert_range(range.clone());
-            assert_eq!(
-                settled.len() - before,
-                range.end - range.start,
-                "reported twice: {range:?}"
-            );
+            assert_eq!(settled.len() - before, range.end - range.start, "reported twice: {range:?}");
         }
         settled
     }
@@ -407,10 +371,7 @@ impl Run {
         // A nearly full queue serves those that fit before it looks at the next, which may be more urgent.
         if let Some((ahead, _)) = before {
             let newer = *ahead > offset && self.rules.priority_max > 0;
-            assert!(
-                newer && self.queue.refuses_newcomers(),
-                "{offset} overtook {ahead}"
-            );
+            assert!(newer && self.queue.refuses_newcomers(), "{offset} overtook {ahead}");
         }
         assert!(!no_ack || settled.contains(offset));
         self.model.get_mut(&offset).unwrap().place = Place::Held;
@@ -471,10 +432,7 @@ impl Run {
 
     /// With nothing to wait for, all that could be done was.
     fn check_at_rest(&self, waiting: &[(&u64, &Entry)]) {
-        let bytes: u64 = waiting
-            .iter()
-            .map(|(_, entry)| entry.item.body_bytes as u64)
-            .sum();
+        let bytes: u64 = waiting.iter().map(|(_, entry)| entry.item.body_bytes as u64).sum();
         assert_eq!(self.queue.ready_bytes(), bytes);
         assert_eq!(self.gets, self.gets_answered);
         assert!(waiting.is_empty() || !self.queue.consumers.anyone_waiting());
@@ -486,12 +444,7 @@ impl Run {
     }
 
     fn drain(&mut self) {
-        self.step(Op::Subscribe {
-            id: 9,
-            no_ack: false,
-            prefetch: 0,
-            window: 1_000_000,
-        });
+        self.step(Op::Subscribe { id: 9, no_ack: false, prefetch: 0, window: 1_000_000 });
         while self.load_from.is_some() {
             self.step(Op::Load(3));
         }

@@ -16,25 +16,15 @@ pub(super) fn plain() -> Rules {
 }
 
 pub(super) fn dead_letters() -> Rules {
-    Rules {
-        dead_letters: true,
-        ..plain()
-    }
+    Rules { dead_letters: true, ..plain() }
 }
 
 pub(super) fn priorities() -> Rules {
-    Rules {
-        priority_max: 5,
-        ..plain()
-    }
+    Rules { priority_max: 5, ..plain() }
 }
 
 pub(super) fn most(length_max: u64, overflow: Overflow) -> Rules {
-    Rules {
-        length_max: Some(length_max),
-        overflow,
-        ..dead_letters()
-    }
+    Rules { length_max: Some(length_max), overflow, ..dead_letters() }
 }
 
 /// Runs the script and compares what the queue had to say.
@@ -80,18 +70,14 @@ impl World {
         match command {
             "publish" => self.publish(words),
             "subscribe" => self.subscribe(words),
-            "unsubscribe" => self
-                .queue
-                .unsubscribe(consumer(words[0]), self.now_ms, &mut self.out),
+            "unsubscribe" => self.queue.unsubscribe(consumer(words[0]), self.now_ms, &mut self.out),
             "sent" => {
                 let messages = words[1].parse().unwrap();
-                self.queue
-                    .sent(consumer(words[0]), messages, self.now_ms, &mut self.out);
+                self.queue.sent(consumer(words[0]), messages, self.now_ms, &mut self.out);
             }
             "get" => {
                 let no_ack = words.contains(&"no_ack");
-                self.queue
-                    .get(words[0].parse().unwrap(), no_ack, self.now_ms, &mut self.out);
+                self.queue.get(words[0].parse().unwrap(), no_ack, self.now_ms, &mut self.out);
             }
             "accept" => self.settle(words, Outcome::Accept),
             "release" => self.settle(words, Outcome::Release),
@@ -116,8 +102,7 @@ impl World {
             "evict" => self.queue.evict(),
             "load" => {
                 let from = self.load_from.take().expect("a load under way");
-                self.log
-                    .answer(from, 100, &mut self.queue, self.now_ms, &mut self.out);
+                self.log.answer(from, 100, &mut self.queue, self.now_ms, &mut self.out);
             }
             "damage" => drop(self.log.kept.remove(&self.offsets[words[0]])),
             "restart" => self.restart(words[0] == "certain"),
@@ -142,8 +127,7 @@ impl World {
         let picks = Picks::Run(0..items.len() as u32);
         let mut placed = Vec::new();
         let expected_base = self.queue.next_offset();
-        self.queue
-            .publish(&block_of(&items), &picks, self.now_ms, &mut self.out, &mut placed);
+        self.queue.publish(&block_of(&items), &picks, self.now_ms, &mut self.out, &mut placed);
         assert_eq!(placed.len(), items.len());
         let mut next = expected_base;
         for (item, placed) in items.into_iter().zip(placed) {
@@ -171,9 +155,7 @@ impl World {
             shared: None,
             window: number("window=").unwrap_or(1000),
         };
-        let subscribed = self
-            .queue
-            .subscribe(consumer(words[0]), subscription, self.now_ms, &mut self.out);
+        let subscribed = self.queue.subscribe(consumer(words[0]), subscription, self.now_ms, &mut self.out);
         if let Err(error) = subscribed {
             self.said.push(error.to_string());
         }
@@ -202,17 +184,15 @@ impl World {
     fn describe(&mut self, effect: Effect) -> String {
         match effect {
             Effect::Deliver { to, delivery, .. } => format!("deliver {} to {}", handed(&delivery), to.0),
-            Effect::Got {
-                token,
-                delivery: Some(delivery),
-                ready,
-            } => format!("got {token} {}, {ready} wait", handed(&delivery)),
+            Effect::Got { token, delivery: Some(delivery), ready } => {
+                format!("got {token} {}, {ready} wait", handed(&delivery))
+            }
             Effect::Got { token, .. } => format!("got {token} nothing"),
             Effect::Cancel { consumer } => format!("cancel {}", consumer.0),
             Effect::Overdue { holder } => format!("overdue {holder:?}"),
-            Effect::DeadLetter {
-                reason, block, index, ..
-            } => format!("dead {} {reason:?}", name_of(&block, index)),
+            Effect::DeadLetter { reason, block, index, .. } => {
+                format!("dead {} {reason:?}", name_of(&block, index))
+            }
             Effect::DeadLetterRefused { block, index } => format!("dead {} refused", name_of(&block, index)),
             Effect::Load { from } => {
                 assert!(self.load_from.replace(from).is_none(), "one load at a time");
@@ -239,11 +219,7 @@ pub(super) fn item(word: &str, now_ms: i64) -> Item {
     let mut item = Item {
         name: parts.next().unwrap().into(),
         body_bytes: 1,
-        traits: Traits {
-            persistent: true,
-            arrived_ms: now_ms,
-            ..Traits::default()
-        },
+        traits: Traits { persistent: true, arrived_ms: now_ms, ..Traits::default() },
     };
     for part in parts {
         match part.split_once('=') {

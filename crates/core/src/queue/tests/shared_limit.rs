@@ -16,20 +16,11 @@ impl TwoQueues {
     /// Three messages in each queue, and one consumer of each.
     fn with_limit(max: u32) -> TwoQueues {
         let queue = || Queue::new(Rules::default(), 0);
-        let mut two = TwoQueues {
-            limit: SharedLimit::new(max),
-            queues: [queue(), queue()],
-            out: Effects::default(),
-        };
+        let mut two =
+            TwoQueues { limit: SharedLimit::new(max), queues: [queue(), queue()], out: Effects::default() };
         for queue in &mut two.queues {
             let items = ["a", "b", "c"].map(|name| item(name, 0));
-            queue.publish(
-                &block_of(&items),
-                &Picks::Run(0..3),
-                0,
-                &mut two.out,
-                &mut Vec::new(),
-            );
+            queue.publish(&block_of(&items), &Picks::Run(0..3), 0, &mut two.out, &mut Vec::new());
             let subscription = Subscription {
                 no_ack: false,
                 exclusive: false,

@@ -25,14 +25,7 @@ fn only_what_is_stored_is_let_go() {
     check(
         plain(),
         "publish a; publish b; write; evict; publish c/transient; write; stored; publish d; subscribe 1",
-        &[
-            "written a b",
-            "written ",
-            "deliver a to 1",
-            "deliver b to 1",
-            "deliver c to 1",
-            "deliver d to 1",
-        ],
+        &["written a b", "written ", "deliver a to 1", "deliver b to 1", "deliver c to 1", "deliver d to 1"],
     );
 }
 
@@ -40,21 +33,9 @@ fn only_what_is_stored_is_let_go() {
 fn a_get_waits_for_the_head_to_be_loaded() {
     let start = "publish a; publish b; write; stored; evict; get 1; get 2;";
     let loads = ["written a b", "got 1 a, 1 wait", "load b"];
-    check(
-        plain(),
-        &format!("{start} load"),
-        &[&loads[..], &["got 2 b, 0 wait"]].concat(),
-    );
-    check(
-        plain(),
-        &format!("{start} purge; load"),
-        &[&loads[..], &["purged 1", "got 2 nothing"]].concat(),
-    );
-    check(
-        plain(),
-        &format!("{start} close"),
-        &[&loads[..], &["got 2 nothing"]].concat(),
-    );
+    check(plain(), &format!("{start} load"), &[&loads[..], &["got 2 b, 0 wait"]].concat());
+    check(plain(), &format!("{start} purge; load"), &[&loads[..], &["purged 1", "got 2 nothing"]].concat());
+    check(plain(), &format!("{start} close"), &[&loads[..], &["got 2 nothing"]].concat());
 }
 
 #[test]

@@ -47,11 +47,7 @@ impl SimulatedLog {
                 names.push(name.clone());
                 let body_bytes = message.body.len();
                 let traits = message.traits;
-                let item = Item {
-                    name,
-                    body_bytes,
-                    traits,
-                };
+                let item = Item { name, body_bytes, traits };
                 assert!(self.kept.insert(offset, item).is_none(), "written twice");
             },
         );
@@ -72,10 +68,7 @@ impl SimulatedLog {
 
     /// What a restarted queue is told.
     pub(super) fn kept_beyond(&self, queue: &Queue) -> Vec<Kept> {
-        let waiting = self
-            .kept
-            .iter()
-            .filter(|(offset, _)| !queue.settled().contains(**offset));
+        let waiting = self.kept.iter().filter(|(offset, _)| !queue.settled().contains(**offset));
         let kept = waiting.map(|(&offset, item)| Kept {
             offsets: offset..offset + 1,
             priority: item.traits.priority,

@@ -11,20 +11,14 @@ fn a_binding_is_its_ends_its_key_and_its_arguments_in_any_order() {
     vhost.exchange("e", ExchangeKind::Direct);
     let bind = |vhost: &mut Vhost, names: &[&str]| {
         let arguments = names.iter().map(|name| (*name, Value::Bool(true))).collect();
-        vhost
-            .topology
-            .bind("e", Destination::queue("q"), "k", arguments)
-            .unwrap()
+        vhost.topology.bind("e", Destination::queue("q"), "k", arguments).unwrap()
     };
     assert!(bind(&mut vhost, &["a", "b"]));
     assert!(!bind(&mut vhost, &["b", "a"]));
     assert!(bind(&mut vhost, &[]));
     assert_eq!(vhost.topology.bindings().count(), 2);
     assert_eq!(vhost.topology.bindings_to(&Destination::queue("q")).count(), 2);
-    vhost
-        .topology
-        .unbind("e", &Destination::queue("q"), "k", Table::new())
-        .unwrap();
+    vhost.topology.unbind("e", &Destination::queue("q"), "k", Table::new()).unwrap();
     assert_eq!(vhost.routed("e", &["k"]), ["q"]);
 }
 
@@ -33,28 +27,12 @@ fn a_binding_needs_both_ends_and_a_key_its_exchange_understands() {
     let mut vhost = Vhost::with_queues(&["q"]);
     vhost.exchange("hash", ExchangeKind::ConsistentHash);
     let mut bind = |source: &str, destination, key: &str| {
-        vhost
-            .topology
-            .bind(source, destination, key, Table::new())
-            .unwrap_err()
-            .to_string()
+        vhost.topology.bind(source, destination, key, Table::new()).unwrap_err().to_string()
     };
-    assert_eq!(
-        bind("e", Destination::queue("q"), "k"),
-        "no exchange 'e' in vhost '/'"
-    );
-    assert_eq!(
-        bind("hash", Destination::queue("p"), "1"),
-        "no queue 'p' in vhost '/'"
-    );
-    assert_eq!(
-        bind("hash", Destination::exchange("p"), "1"),
-        "no exchange 'p' in vhost '/'"
-    );
-    assert_eq!(
-        bind("hash", Destination::queue("q"), "heavy"),
-        "the binding key must be an integer: 'heavy'"
-    );
+    assert_eq!(bind("e", Destination::queue("q"), "k"), "no exchange 'e' in vhost '/'");
+    assert_eq!(bind("hash", Destination::queue("p"), "1"), "no queue 'p' in vhost '/'");
+    assert_eq!(bind("hash", Destination::exchange("p"), "1"), "no exchange 'p' in vhost '/'");
+    assert_eq!(bind("hash", Destination::queue("q"), "heavy"), "the binding key must be an integer: 'heavy'");
     assert!(bind("amq.topic", Destination::queue("q"), &"k".repeat(256)).contains("longer than 255"));
 }
 
@@ -62,14 +40,8 @@ fn a_binding_needs_both_ends_and_a_key_its_exchange_understands() {
 fn unbinding_what_is_not_there_removes_nothing() {
     let mut vhost = Vhost::with_queues(&["q"]);
     let queue = Destination::queue("q");
-    assert_eq!(
-        vhost.topology.unbind("e", &queue, "k", Table::new()),
-        Ok(Vec::new())
-    );
-    assert_eq!(
-        vhost.topology.unbind("amq.topic", &queue, "k", Table::new()),
-        Ok(Vec::new())
-    );
+    assert_eq!(vhost.topology.unbind("e", &queue, "k", Table::new()), Ok(Vec::new()));
+    assert_eq!(vhost.topology.unbind("amq.topic", &queue, "k", Table::new()), Ok(Vec::new()));
     assert_eq!(vhost.topology.delete_exchange("e", false), Ok(Vec::new()));
     assert!(vhost.topology.delete_queue("p").is_none());
 }
@@ -88,15 +60,7 @@ fn auto_delete_exchanges_fall_one_after_another() {
     let (_, removed) = vhost.topology.delete_queue("q").unwrap();
     assert_eq!(
         told(&removed),
-        [
-            "g -> q",
-            "f -> g",
-            "exchange g",
-            "e -> f",
-            "exchange f",
-            "kept -> e",
-            "exchange e"
-        ]
+        ["g -> q", "f -> g", "exchange g", "e -> f", "exchange f", "kept -> e", "exchange e"]
     );
     assert!(vhost.topology.exchange("kept").is_some());
     assert_eq!(vhost.topology.bindings().count(), 0);
@@ -110,12 +74,7 @@ fn an_auto_delete_exchange_stays_until_it_had_a_binding_and_lost_the_last() {
     vhost.bind("e", Destination::queue("q"), "a");
     vhost.bind("e", Destination::queue("q"), "b");
     let unbind = |vhost: &mut Vhost, key| {
-        told(
-            &vhost
-                .topology
-                .unbind("e", &Destination::queue("q"), key, Table::new())
-                .unwrap(),
-        )
+        told(&vhost.topology.unbind("e", &Destination::queue("q"), key, Table::new()).unwrap())
     };
     assert_eq!(unbind(&mut vhost, "a"), ["e -> q"]);
     assert_eq!(unbind(&mut vhost, "b"), ["e -> q", "exchange e"]);
@@ -126,11 +85,8 @@ fn a_long_chain_of_auto_delete_exchanges_does_not_exhaust_the_stack() {
     let mut vhost = Vhost::with_queues(&["q"]);
     for n in 0..20_000 {
         vhost.auto_delete_exchange(&format!("e{n}"));
-        let end = if n == 0 {
-            Destination::queue("q")
-        } else {
-            Destination::exchange(&format!("e{}", n - 1))
-        };
+        let end =
+            if n == 0 { Destination::queue("q") } else { Destination::exchange(&format!("e{}", n - 1)) };
         vhost.bind(&format!("e{n}"), end, "");
     }
     assert_eq!(vhost.routed("e19999", &[""]), ["q"]);
@@ -165,10 +121,7 @@ fn every_change_and_only_a_change_moves_the_generation() {
     assert!(moved(&vhost));
     vhost.bind("e", Destination::queue("q"), "");
     assert!(moved(&vhost));
-    vhost
-        .topology
-        .bind("e", Destination::queue("q"), "", Table::new())
-        .unwrap();
+    vhost.topology.bind("e", Destination::queue("q"), "", Table::new()).unwrap();
     vhost.routed("e", &[""]);
     assert!(!moved(&vhost));
     vhost.topology.delete_queue("q");

@@ -17,9 +17,7 @@ impl Vhost {
     fn with_queues(names: &[&str]) -> Vhost {
         let mut topology = Topology::new("/");
         for name in names {
-            topology
-                .declare_queue(name, QueueSpec::default(), ME, || (*name).to_owned())
-                .unwrap();
+            topology.declare_queue(name, QueueSpec::default(), ME, || (*name).to_owned()).unwrap();
         }
         Vhost { topology }
     }
@@ -29,38 +27,23 @@ impl Vhost {
     }
 
     fn exchange_with(&mut self, name: &str, kind: ExchangeKind, arguments: &[(&str, &str)]) {
-        let arguments = arguments
-            .iter()
-            .map(|(name, value)| (*name, Value::text(value)))
-            .collect();
-        let spec = ExchangeSpec {
-            arguments,
-            ..ExchangeSpec::new(kind)
-        };
+        let arguments = arguments.iter().map(|(name, value)| (*name, Value::text(value))).collect();
+        let spec = ExchangeSpec { arguments, ..ExchangeSpec::new(kind) };
         assert_eq!(self.topology.declare_exchange(name, spec), Ok(Declared::New));
     }
 
     fn auto_delete_exchange(&mut self, name: &str) {
-        let spec = ExchangeSpec {
-            auto_delete: true,
-            ..ExchangeSpec::new(ExchangeKind::Fanout)
-        };
+        let spec = ExchangeSpec { auto_delete: true, ..ExchangeSpec::new(ExchangeKind::Fanout) };
         self.topology.declare_exchange(name, spec).unwrap();
     }
 
     fn bind(&mut self, source: &str, destination: Destination, key: &str) {
-        assert!(
-            self.topology
-                .bind(source, destination, key, Table::new())
-                .unwrap()
-        );
+        assert!(self.topology.bind(source, destination, key, Table::new()).unwrap());
     }
 
     fn routed(&mut self, exchange: &str, keys: &[&str]) -> Vec<String> {
         let mut out = Routed::default();
-        self.topology
-            .route(exchange, keys, &Table::new, &mut out)
-            .unwrap();
+        self.topology.route(exchange, keys, &Table::new, &mut out).unwrap();
         out.queues
     }
 
@@ -85,20 +68,11 @@ impl Vhost {
     }
 
     fn declare_ends(&mut self, source: usize, end: &Destination) {
-        let kind = if source.is_multiple_of(2) {
-            ExchangeKind::Topic
-        } else {
-            ExchangeKind::Direct
-        };
-        let spec = ExchangeSpec {
-            auto_delete: source > 1,
-            ..ExchangeSpec::new(kind)
-        };
+        let kind = if source.is_multiple_of(2) { ExchangeKind::Topic } else { ExchangeKind::Direct };
+        let spec = ExchangeSpec { auto_delete: source > 1, ..ExchangeSpec::new(kind) };
         let _ = self.topology.declare_exchange(&format!("e{source}"), spec);
         if let Destination::Queue(name) = end {
-            self.topology
-                .declare_queue(name, QueueSpec::default(), ME, || name.to_string())
-                .unwrap();
+            self.topology.declare_queue(name, QueueSpec::default(), ME, || name.to_string()).unwrap();
         }
     }
 }

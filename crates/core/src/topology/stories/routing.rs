@@ -14,10 +14,7 @@ fn the_default_exchange_reaches_a_queue_by_its_name() {
 #[test]
 fn publishing_to_an_exchange_that_is_not_there_is_an_error() {
     let vhost = Vhost::with_queues(&[]);
-    let error = vhost
-        .topology
-        .route("e", &["k"], &Table::new, &mut Routed::default())
-        .unwrap_err();
+    let error = vhost.topology.route("e", &["k"], &Table::new, &mut Routed::default()).unwrap_err();
     assert_eq!(error.to_string(), "no exchange 'e' in vhost '/'");
 }
 
@@ -76,16 +73,10 @@ fn a_delayed_exchange_holds_once_and_then_routes_as_its_inner_kind() {
     vhost.bind("later", Destination::queue("q"), "order.#");
     let delayed = || Table::from_iter([("x-delay", Value::I32(5_000))]);
     let mut out = Routed::default();
-    vhost
-        .topology
-        .route("later", &["order.new"], &delayed, &mut out)
-        .unwrap();
+    vhost.topology.route("later", &["order.new"], &delayed, &mut out).unwrap();
     assert_eq!((out.queues.len(), out.delayed.as_deref()), (0, Some("later")));
     assert!(out.depends_on_headers);
-    vhost
-        .topology
-        .route_after_delay("later", &["order.new"], &delayed, &mut out)
-        .unwrap();
+    vhost.topology.route_after_delay("later", &["order.new"], &delayed, &mut out).unwrap();
     assert_eq!((out.queues, out.delayed), (vec!["q".to_owned()], None));
     assert_eq!(vhost.routed("later", &["order.new"]), ["q"]);
 }
@@ -100,10 +91,7 @@ fn headers_are_read_once_and_only_if_somebody_needs_them() {
     vhost.bind("topic", Destination::exchange("amq.headers"), "by.header");
     for exchange in ["headers", "amq.headers"] {
         let red = Table::from_iter([("colour", Value::text("red"))]);
-        vhost
-            .topology
-            .bind(exchange, Destination::queue("q"), "", red)
-            .unwrap();
+        vhost.topology.bind(exchange, Destination::queue("q"), "", red).unwrap();
     }
     let reads = std::cell::Cell::new(0);
     let facts = || {
@@ -111,20 +99,8 @@ fn headers_are_read_once_and_only_if_somebody_needs_them() {
         Table::from_iter([("colour", Value::text("red"))])
     };
     let mut out = Routed::default();
-    vhost
-        .topology
-        .route("topic", &["plain"], &facts, &mut out)
-        .unwrap();
-    assert_eq!(
-        (reads.get(), out.depends_on_headers, out.queues.len()),
-        (0, false, 1)
-    );
-    vhost
-        .topology
-        .route("topic", &["by.header"], &facts, &mut out)
-        .unwrap();
-    assert_eq!(
-        (reads.get(), out.depends_on_headers, out.queues.len()),
-        (1, true, 1)
-    );
+    vhost.topology.route("topic", &["plain"], &facts, &mut out).unwrap();
+    assert_eq!((reads.get(), out.depends_on_headers, out.queues.len()), (0, false, 1));
+    vhost.topology.route("topic", &["by.header"], &facts, &mut out).unwrap();
+    assert_eq!((reads.get(), out.depends_on_headers, out.queues.len()), (1, true, 1));
 }
