@@ -107,7 +107,7 @@ async fn take_one(
     };
     let number = number_of(delivery.block.message(delivery.index).body);
     known.delivered.insert(number);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         queue.settle(vec![delivery.offset], Outcome::Accept);
         known.acknowledged.insert(number);
     }

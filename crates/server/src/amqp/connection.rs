@@ -131,7 +131,7 @@ impl Connection {
             self.out.fill(&mut self.channels, &mut self.consumers, self.frame_max);
             self.write_some()?;
             let wake_at = self.next_heartbeat();
-            let reads = !(self.publishes && self.alarms.borrow().any()) && !self.is_held_up();
+            let reads = !self.is_stopped_by_alarm() && !self.is_held_up();
             tokio::select! {
                 biased;
                 count = self.mailbox.recv_many(&mut events, EVENTS_MAX) => {
@@ -152,6 +152,10 @@ impl Connection {
                 () = tokio::time::sleep_until(wake_at) => self.keep_alive()?,
             }
         }
+    }
+
+    fn is_stopped_by_alarm(&self) -> bool {
+        self.publishes && self.alarms.borrow().any()
     }
 
     /// Whether the client must take what it asked for before it is heard again.
@@ -500,8 +504,7 @@ impl Connection {
             return Ok(());
         }
         let now = Instant::now();
-        let stopped = self.publishes && self.alarms.borrow().any();
-        if stopped {
+        if self.is_stopped_by_alarm() {
             // We do not read, so silence says nothing.
             self.last_heard = now;
         }
