@@ -4,14 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cauce_amqp::death::{self, Death};
+use cauce_amqp::properties::{Properties, PropertiesBuf, PropertiesSummary};
+use cauce_amqp::strip_bcc;
 use cauce_amqp::without_header;
+use cauce_core::Value;
 use cauce_core::message::{BlockBuilder, Message, Traits};
 use cauce_core::queue::{Picks, Reason};
+use cauce_core::topology::Routed;
 
 use crate::clock::now_ms;
 use crate::queue_task::{QueueHandle, Receipts};
 use crate::routing::EnvelopeFacts;
 use crate::vhost::Vhost;
+
+/// Milliseconds that a delayed exchange holds a message.
+const DELAY_HEADER: &str = "x-delay";
 
 /// Counts down the queues that take the message; then its old queue may forget it. So a crash in
 /// between leaves two copies, never none.
@@ -49,14 +56,66 @@ pub(crate) fn publish(
         }
         return;
     };
-    let mut block = BlockBuilder::new();
-    block.push(Message {
+    let message = Message {
         exchange: letter.exchange.as_bytes(),
         routing_key: letter.routing_key.as_bytes(),
         envelope: &letter.envelope,
         body: message.body,
         traits: Traits { ttl_ms: None, arrived_ms: now_ms(), ..message.traits },
-    });
+    };
+    send(vhost, message, targets, receipt);
+}
+
+/// Routes on a message whose exchange held it until now.
+pub(crate) fn resume(vhost: &Vhost, exchange: &str, message: &Message<'_>, receipt: Receipt) {
+    let envelope = after_delay(message.envelope);
+    let key = String::from_utf8_lossy(message.routing_key);
+    let facts = EnvelopeFacts(message.envelope);
+    let copies = facts.copies();
+    let mut keys = vec![&*key];
+    keys.extend(copies.iter().map(String::as_str));
+    let mut routed = Routed::default();
+    if vhost.topology().route_after_delay(exchange, &keys, &facts, &mut routed).is_err() {
+        // The exchange went, and its messages with it.
+        return receipt.source.dead_lettered(receipt.offset);
+    }
+    let summary = PropertiesSummary::parse(&envelope).unwrap_or_default();
+    let ttl_ms = summary.expiration.and_then(|expiration| expiration.parse().ok());
+    let traits = Traits { ttl_ms, arrived_ms: now_ms(), ..message.traits };
+    send(vhost, Message { envelope: &envelope, traits, ..*message }, routed.queues, Some(receipt));
+}
+
+/// The properties without BCC, and with the delay negated: so clients see that it is over, and how long it was.
+fn after_delay(properties: &[u8]) -> Vec<u8> {
+    let stripped = strip_bcc(properties);
+    let view = Properties::parse(&stripped).ok().and_then(|view| PropertiesBuf::try_from(&view).ok());
+    let Some(mut view) = view else { return stripped };
+    if let Some(headers) = &mut view.headers
+        && let Some(delay_ms) = headers.get(DELAY_HEADER).and_then(Value::as_integer)
+    {
+        let over = i32::try_from(-delay_ms).map_or(Value::I64(-delay_ms), Value::I32);
+        headers.set(DELAY_HEADER, over);
+    }
+    view.to_bytes()
+}
+
+/// How long a delayed exchange must hold a message with these properties, in milliseconds.
+pub fn delay_ms(properties: &[u8]) -> Option<u64> {
+    let headers = Properties::parse(properties).ok()?.headers()?;
+    u64::try_from(headers.get(DELAY_HEADER).ok()??.as_integer()?).ok()
+}
+
+/// Hands the message to its targets; the receipt is done when all have it.
+fn send(vhost: &Vhost, message: Message<'_>, targets: Vec<Arc<QueueHandle>>, receipt: Option<Receipt>) {
+    if targets.is_empty() {
+        return receipt.into_iter().for_each(|receipt| receipt.source.dead_lettered(receipt.offset));
+    }
+    let mut block = BlockBuilder::new();
+    block.push(message);
+    if targets.iter().any(|target| target.is_delay()) {
+        let ttl_ms = delay_ms(message.envelope);
+        block.push(Message { traits: Traits { ttl_ms, ..message.traits }, ..message });
+    }
     let block = block.finish(vhost.memory().gauge());
     let receipt = receipt.map(|mut receipt| {
         *receipt.missing.get_mut() = targets.len();
@@ -64,7 +123,8 @@ pub(crate) fn publish(
     });
     for target in targets {
         let receipts = receipt.clone().map_or(Receipts::Nobody, Receipts::DeadLetter);
-        target.publish_now(block.clone(), Picks::Run(0..1), receipts);
+        let index = u32::from(target.is_delay());
+        target.publish_now(block.clone(), Picks::Run(index..index + 1), receipts);
     }
 }
 
@@ -91,6 +151,7 @@ fn prepare(
         Reason::Rejected => death::Reason::Rejected,
         Reason::MaxLength => death::Reason::MaxLength,
         Reason::DeliveryLimit => death::Reason::DeliveryLimit,
+        Reason::Due => unreachable!("queues that hold until due have an exchange to go on to"),
     };
     let history = Death {
         queue,

@@ -42,6 +42,9 @@ pub(crate) enum Change {
         auto_delete: bool,
         internal: bool,
         arguments: Arguments,
+        /// The number of the queue that holds its messages, of a delayed exchange.
+        #[serde(default)]
+        delay_queue: Option<u64>,
     },
     ExchangeGone {
         vhost: String,

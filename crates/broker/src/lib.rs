@@ -21,6 +21,7 @@ mod stored;
 mod users;
 mod vhost;
 
+pub use dead_letter::delay_ms;
 pub use memory::{Alarms, Memory};
 pub use node::{Node, NodeConfig, StartError};
 pub use queue_task::{ConfirmTag, DeleteError, Event, Link, QueueHandle, Receipts, Status, ToConsumer};

@@ -1,14 +1,15 @@
 //! The node: its virtual hosts and users, and how they come back when it starts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cauce_core::exchange::{Destination, ExchangeKind};
-use cauce_core::queue::{ConsumerId, Effects, Kept, Queue};
+use cauce_core::message::{Message, Traits};
+use cauce_core::queue::{ConsumerId, Effects, Kept, Queue, Rules};
 use cauce_core::topology::{ExchangeSpec, QueueLimits, QueueSpec, TopologyError};
-use cauce_log::{Disk, Journal, LogError, Recovery};
+use cauce_log::{Disk, Journal, LogError, LogReader, Recovery};
 use parking_lot::{Mutex, RwLock};
 
 use crate::clock::now_ms;
@@ -18,7 +19,7 @@ use crate::queue_task::{Event, Link, QueueTask};
 use crate::storage::{self, Flush, QueueId, Storage};
 use crate::stored;
 use crate::users::Users;
-use crate::vhost::{Vhost, rules};
+use crate::vhost::{Vhost, delay_rules, rules};
 
 /// Bytes read at a time while the logs of queues are looked through at start.
 const SCAN_BYTES: usize = 4 << 20;
@@ -102,7 +103,7 @@ impl Node {
             entries.iter().map(|entry| Change::decode(entry)).collect::<Result<_, _>>()?;
         let storage = Storage::start(disk.clone(), definitions, config.flush);
         let last_id = changes.iter().filter_map(|change| match change {
-            Change::Queue { id, .. } => Some(*id),
+            Change::Queue { id, .. } | Change::Exchange { delay_queue: Some(id), .. } => Some(*id),
             _ => None,
         });
         let shared = Arc::new(Shared {
@@ -212,7 +213,7 @@ impl Node {
             Change::VhostGone { name } => drop(self.vhosts.write().remove(&name)),
             Change::User { .. } | Change::UserGone { .. } => self.users.apply(change),
             Change::Permissions { .. } | Change::PermissionsGone { .. } => self.users.apply(change),
-            Change::Exchange { vhost, name, kind, auto_delete, internal, arguments } => {
+            Change::Exchange { vhost, name, kind, auto_delete, internal, arguments, delay_queue } => {
                 let Some(vhost) = self.vhost(&vhost) else {
                     return Ok(());
                 };
@@ -220,12 +221,16 @@ impl Node {
                 let kind = ExchangeKind::parse(&kind, &arguments)?;
                 let spec = ExchangeSpec { kind, durable: true, auto_delete, internal, arguments };
                 vhost.change().guard.declare_exchange(&name, spec)?;
+                if let Some(id) = delay_queue {
+                    let (queue, effects, reader) = self.recover(disk, &name, id, delay_rules(true))?;
+                    vhost.add_delay(&name, id, queue, effects, reader);
+                }
             }
             Change::ExchangeGone { vhost, name } => {
                 let Some(vhost) = self.vhost(&vhost) else {
                     return Ok(());
                 };
-                vhost.change().guard.delete_exchange(&name, false)?;
+                vhost.forget_exchange(&name)?;
             }
             Change::Queue { vhost, name, id, auto_delete, arguments } => {
                 let Some(vhost) = self.vhost(&vhost) else {
@@ -275,18 +280,7 @@ impl Node {
     ) -> Result<(), StartError> {
         let limits = QueueLimits::parse(&spec.arguments)
             .map_err(|error| error.about(format!("queue '{name}' in vhost '{}'", vhost.name)))?;
-        let mut queue = Queue::new(rules(&spec, &limits), now_ms());
-        let mut effects = Effects::default();
-        let mut reader = None;
-        if let Some(recovered) = storage::recover(disk, id)? {
-            let kept = scan(&recovered)?;
-            for damage in recovered.reader.take_damage() {
-                tracing::error!(queue = name, ?damage, "a log is damaged; what it held there is lost");
-            }
-            queue.recover(recovered.next, kept, false, &mut effects);
-            reader = Some(recovered.reader);
-            self.shared.storage.send(storage::Job::Adopt { queue: id, files: recovered.files });
-        }
+        let (queue, effects, reader) = self.recover(disk, name, id, rules(&spec, &limits))?;
         let mut topology = vhost.change();
         topology.guard.delete_queue(name);
         topology.guard.add_queue(name, spec, || {
@@ -295,15 +289,34 @@ impl Node {
         Ok(())
     }
 
+    /// A queue with what its log holds, if there is one.
+    fn recover(
+        &self,
+        disk: &Arc<dyn Disk>,
+        name: &str,
+        id: QueueId,
+        rules: Rules,
+    ) -> Result<(Queue, Effects, Option<LogReader>), StartError> {
+        let holds_until_due = rules.holds_until_due;
+        let mut queue = Queue::new(rules, now_ms());
+        let mut effects = Effects::default();
+        let mut reader = None;
+        if let Some(recovered) = storage::recover(disk, id)? {
+            let kept = scan(&recovered, holds_until_due)?;
+            for damage in recovered.reader.take_damage() {
+                tracing::error!(queue = name, ?damage, "a log is damaged; what it held there is lost");
+            }
+            queue.recover(recovered.next, kept, false, &mut effects);
+            reader = Some(recovered.reader);
+            self.shared.storage.send(storage::Job::Adopt { queue: id, files: recovered.files });
+        }
+        Ok((queue, effects, reader))
+    }
+
     /// Directories of queues that no definition names: transient queues, or deleted just before a crash.
     fn remove_strangers(&self, disk: &Arc<dyn Disk>) -> Result<(), StartError> {
-        let known: Vec<String> = self
-            .vhosts()
-            .iter()
-            .flat_map(|vhost| {
-                vhost.topology().queues().map(|entry| entry.handle.id.to_string()).collect::<Vec<_>>()
-            })
-            .collect();
+        let known: HashSet<String> =
+            self.vhosts().iter().flat_map(|vhost| vhost.queue_ids()).map(|id| id.to_string()).collect();
         for name in disk.list(Path::new("queues"))? {
             if !known.contains(&name) {
                 disk.remove_dir_all(&Path::new("queues").join(name))?;
@@ -318,7 +331,7 @@ fn destination(to_exchange: bool, name: &str) -> Destination {
 }
 
 /// Every message the log holds that is not done.
-fn scan(recovered: &storage::Recovered) -> Result<Vec<Kept>, LogError> {
+fn scan(recovered: &storage::Recovered, holds_until_due: bool) -> Result<Vec<Kept>, LogError> {
     let mut kept: Vec<Kept> = Vec::new();
     let mut from = recovered.reader.start_offset();
     loop {
@@ -334,18 +347,22 @@ fn scan(recovered: &storage::Recovered) -> Result<Vec<Kept>, LogError> {
             };
             let offset = record.offset as u64;
             if message.traits.persistent && !recovered.settled.contains(offset) {
-                keep(&mut kept, offset, message.traits.priority, message.body_bytes());
+                keep(&mut kept, offset, &message, holds_until_due);
             }
         }
     }
 }
 
-fn keep(kept: &mut Vec<Kept>, offset: u64, priority: u8, body_bytes: u64) {
+fn keep(kept: &mut Vec<Kept>, offset: u64, message: &Message<'_>, holds_until_due: bool) {
+    let Traits { priority, .. } = message.traits;
+    let body_bytes = message.body_bytes();
+    // Elsewhere it does not matter, and would only keep runs apart.
+    let due_ms = if holds_until_due { message.traits.due_ms() } else { 0 };
     match kept.last_mut() {
-        Some(last) if last.offsets.end == offset && last.priority == priority => {
+        Some(last) if last.offsets.end == offset && (last.priority, last.due_ms) == (priority, due_ms) => {
             last.offsets.end += 1;
             last.body_bytes += body_bytes;
         }
-        _ => kept.push(Kept { offsets: offset..offset + 1, priority, body_bytes }),
+        _ => kept.push(Kept { offsets: offset..offset + 1, priority, body_bytes, due_ms }),
     }
 }

@@ -188,6 +188,8 @@ fn answer_for_the_gone(command: QueueCommand) {
 pub struct QueueHandle {
     pub(crate) id: QueueId,
     pub name: Arc<str>,
+    /// The exchange whose delayed messages it holds; clients do not see such a queue.
+    delays_for: Option<Arc<str>>,
     mailbox: Mailbox,
     /// Bytes that publishers may still put into the mailbox.
     room: Arc<Semaphore>,
@@ -203,6 +205,17 @@ struct Counts {
 }
 
 impl QueueHandle {
+    /// Whether messages live in it for as long as their exchange delays them.
+    pub fn is_delay(&self) -> bool {
+        self.delays_for.is_some()
+    }
+
+    /// The queue goes with all it holds; nobody waits to hear of it.
+    pub(crate) fn discard(&self) {
+        let (done, _) = oneshot::channel();
+        self.mailbox.send(QueueCommand::Delete { if_unused: false, if_empty: false, done });
+    }
+
     /// Hands messages over; waits while the queue has too many bytes in its mailbox.
     pub async fn publish(&self, block: Arc<Block>, picks: Picks, receipts: Receipts) {
         let bytes = block.cost_bytes().min(MAILBOX_BYTES_MAX) as u32;
@@ -332,10 +345,12 @@ impl QueueTask {
         effects: Effects,
         reader: Option<LogReader>,
     ) -> Arc<QueueHandle> {
+        let delays_for = queue.rules().holds_until_due.then(|| name.clone());
         let (sender, mailbox) = unbounded_channel();
         let handle = Arc::new(QueueHandle {
             id,
             name,
+            delays_for,
             mailbox: Mailbox(sender),
             room: Arc::new(Semaphore::new(MAILBOX_BYTES_MAX)),
             counts: Arc::default(),
@@ -598,6 +613,10 @@ impl QueueTask {
                 }
                 Effect::DeadLetter { offset, reason, block, index } => {
                     let receipt = DeadLetterReceipt::new(self.handle.clone(), offset);
+                    if let Some(exchange) = &self.handle.delays_for {
+                        dead_letter::resume(&self.vhost, exchange, &block.message(index), receipt);
+                        continue;
+                    }
                     dead_letter::publish(
                         &self.vhost,
                         &self.handle.name,

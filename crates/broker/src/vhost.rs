@@ -1,15 +1,17 @@
 //! One virtual host: its topology, and the changes to it, made durable where they must be.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cauce_core::Table;
-use cauce_core::exchange::{Destination, Facts};
+use cauce_core::exchange::{Destination, ExchangeKind, Facts};
 use cauce_core::queue::{self, Effects, Queue};
 use cauce_core::topology::{
     Binding, Declared, ExchangeSpec, Overflow, QueueLimits, QueueSpec, Removed, Routed, Topology,
     TopologyError,
 };
+use cauce_log::LogReader;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::oneshot;
 
@@ -18,7 +20,7 @@ use crate::definitions::{Arguments, BindingChange, Change};
 use crate::memory::Memory;
 use crate::node::Shared;
 use crate::queue_task::{DeleteError, QueueHandle, QueueTask};
-use crate::storage::{Job, Storage};
+use crate::storage::{Job, QueueId, Storage};
 
 pub type Queues = Topology<Arc<QueueHandle>>;
 
@@ -36,6 +38,8 @@ pub struct Vhost {
     pub name: Arc<str>,
     topology: RwLock<Queues>,
     generation: AtomicU64,
+    /// What holds the messages of each delayed exchange. Changed under the topology's lock.
+    delays: RwLock<HashMap<Arc<str>, Arc<QueueHandle>>>,
     shared: Arc<Shared>,
 }
 
@@ -59,6 +63,7 @@ impl Vhost {
             name: name.into(),
             topology: RwLock::new(Topology::new(name)),
             generation: AtomicU64::new(0),
+            delays: RwLock::default(),
             shared,
         }
     }
@@ -94,14 +99,56 @@ impl Vhost {
     ) -> Result<Vec<Arc<QueueHandle>>, TopologyError> {
         let mut routed = Routed::default();
         topology.route(exchange, keys, facts, &mut routed)?;
-        Ok(routed.queues)
+        Ok(self.targets(&mut routed).collect())
     }
 
-    pub fn declare_exchange(&self, name: &str, spec: ExchangeSpec) -> Result<Saved, TopologyError> {
+    /// The queues that were reached, and the one that holds the message for a delayed exchange.
+    pub fn targets<'a>(
+        &self,
+        routed: &'a mut Routed<Arc<QueueHandle>>,
+    ) -> impl Iterator<Item = Arc<QueueHandle>> + use<'a> {
+        let delay = routed.delayed.as_ref().and_then(|exchange| self.delays.read().get(exchange).cloned());
+        routed.queues.drain(..).chain(delay)
+    }
+
+    pub fn declare_exchange(
+        self: &Arc<Self>,
+        name: &str,
+        spec: ExchangeSpec,
+    ) -> Result<Saved, TopologyError> {
         let mut topology = self.change();
-        let change = spec.durable.then(|| exchange_change(&self.name, name, &spec));
-        let declared = topology.guard.declare_exchange(name, spec)?;
-        Ok(self.save(change.filter(|_| declared == Declared::New)))
+        let (durable, is_delayed) = (spec.durable, matches!(spec.kind, ExchangeKind::Delayed(_)));
+        if topology.guard.declare_exchange(name, spec)? == Declared::Existing {
+            return Ok(self.save(None));
+        }
+        if is_delayed {
+            let queue = Queue::new(delay_rules(durable), now_ms());
+            self.add_delay(name, self.shared.next_id(), queue, Effects::default(), None);
+        }
+        let entry = topology.guard.exchange(name).expect("just declared");
+        let change = durable.then(|| self.exchange_change(name, entry.spec()));
+        Ok(self.save(change))
+    }
+
+    /// Starts the queue that holds the messages of a delayed exchange.
+    pub(crate) fn add_delay(
+        self: &Arc<Self>,
+        exchange: &str,
+        id: QueueId,
+        queue: Queue,
+        effects: Effects,
+        reader: Option<LogReader>,
+    ) {
+        let handle = QueueTask::spawn(id, exchange.into(), self.clone(), queue, effects, reader);
+        self.delays.write().insert(exchange.into(), handle);
+    }
+
+    /// The numbers of every queue, those of delayed exchanges included.
+    pub(crate) fn queue_ids(&self) -> Vec<QueueId> {
+        let topology = self.topology();
+        let delays = self.delays.read();
+        let queues = topology.queues().map(|entry| entry.handle.id);
+        queues.chain(delays.values().map(|handle| handle.id)).collect()
     }
 
     pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<Saved, TopologyError> {
@@ -243,11 +290,24 @@ impl Vhost {
         Ok(self.save(self.gone(&topology.guard, removed)))
     }
 
+    /// Deletes an exchange as a change from disk says.
+    pub(crate) fn forget_exchange(&self, name: &str) -> Result<(), TopologyError> {
+        let mut topology = self.change();
+        let removed = topology.guard.delete_exchange(name, false)?;
+        self.gone(&topology.guard, removed);
+        Ok(())
+    }
+
     /// The changes that removals mean on disk. Applying them twice does no harm, so what might not
     /// have been kept is included.
     fn gone(&self, _topology: &Queues, removed: Vec<Removed>) -> Vec<Change> {
         let mut changes = Vec::new();
         for removed in removed {
+            if let Removed::Exchange { name, .. } = &removed
+                && let Some(delay) = self.delays.write().remove(name)
+            {
+                delay.discard();
+            }
             match removed {
                 Removed::Exchange { name, spec } if spec.durable => changes
                     .push(Change::ExchangeGone { vhost: self.name.to_string(), name: name.to_string() }),
@@ -256,6 +316,11 @@ impl Vhost {
             }
         }
         changes
+    }
+
+    fn exchange_change(&self, name: &str, spec: &ExchangeSpec) -> Change {
+        let delay_queue = self.delays.read().get(name).map(|handle| handle.id);
+        exchange_change(&self.name, name, spec, delay_queue)
     }
 
     fn binding_change(&self, binding: &Binding) -> BindingChange {
@@ -278,7 +343,7 @@ impl Vhost {
     pub(crate) fn snapshot(&self) -> Vec<Change> {
         let topology = self.topology();
         let exchanges = topology.exchanges().filter(|entry| entry.spec().durable);
-        let exchanges = exchanges.map(|entry| exchange_change(&self.name, entry.name(), entry.spec()));
+        let exchanges = exchanges.map(|entry| self.exchange_change(entry.name(), entry.spec()));
         let queues = topology.queues();
         let queues = queues.filter(|entry| entry.spec.durable && entry.spec.exclusive_owner.is_none());
         let queues = queues.map(|entry| Change::Queue {
@@ -306,8 +371,9 @@ impl Drop for TopologyChange<'_> {
     }
 }
 
-fn exchange_change(vhost: &str, name: &str, spec: &ExchangeSpec) -> Change {
+fn exchange_change(vhost: &str, name: &str, spec: &ExchangeSpec, delay_queue: Option<QueueId>) -> Change {
     Change::Exchange {
+        delay_queue,
         vhost: vhost.to_owned(),
         name: name.to_owned(),
         kind: spec.kind.name().to_owned(),
@@ -333,6 +399,11 @@ fn is_kept(topology: &Queues, binding: &Binding) -> bool {
     exchange_kept(&binding.source) && destination_kept
 }
 
+/// A delayed exchange keeps messages over a restart if it is kept itself.
+pub(crate) fn delay_rules(durable: bool) -> queue::Rules {
+    queue::Rules { durable, dead_letters: true, holds_until_due: true, ..queue::Rules::default() }
+}
+
 pub(crate) fn rules(spec: &QueueSpec, limits: &QueueLimits) -> queue::Rules {
     queue::Rules {
         durable: spec.durable && spec.exclusive_owner.is_none(),
@@ -348,6 +419,7 @@ pub(crate) fn rules(spec: &QueueSpec, limits: &QueueLimits) -> queue::Rules {
         },
         dead_letters: limits.dead_letter_exchange.is_some(),
         priority_max: limits.max_priority.unwrap_or(0),
+        holds_until_due: false,
         single_active_consumer: limits.single_active_consumer,
         delivery_limit: limits.delivery_limit,
         consumer_timeout_ms: limits.consumer_timeout_ms,

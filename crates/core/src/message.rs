@@ -29,6 +29,13 @@ pub struct Traits {
     pub arrived_ms: i64,
 }
 
+impl Traits {
+    /// When its time to live is over, in milliseconds since 1970-01-01 UTC; at its arrival if it has none.
+    pub fn due_ms(&self) -> i64 {
+        self.arrived_ms.saturating_add_unsigned(self.ttl_ms.unwrap_or(0))
+    }
+}
+
 /// One message, borrowed from its block.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {

@@ -13,6 +13,8 @@ pub enum Reason {
     Rejected,
     MaxLength,
     DeliveryLimit,
+    /// Its delay is over. Only in a queue that [holds until due](super::Rules::holds_until_due).
+    Due,
 }
 
 /// A message on its way to somebody.

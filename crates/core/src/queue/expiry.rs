@@ -11,7 +11,7 @@ impl Queue {
     /// When [`on_timeout`](Queue::on_timeout) must be called next, in milliseconds since 1970-01-01 UTC.
     pub fn next_timeout(&self) -> Option<i64> {
         let head = self.line.first().and_then(|offset| self.expires_at(offset));
-        [head, self.disused_at(), self.next_sweep()].into_iter().flatten().min()
+        [head, self.next_due(), self.disused_at(), self.next_sweep()].into_iter().flatten().min()
     }
 
     pub fn on_timeout(&mut self, now_ms: i64, out: &mut Effects) {

@@ -13,6 +13,8 @@ pub struct Kept {
     pub offsets: Range<u64>,
     pub priority: u8,
     pub body_bytes: u64,
+    /// When they are due, in milliseconds since 1970-01-01 UTC, in a queue that holds them until then.
+    pub due_ms: i64,
 }
 
 impl Queue {
@@ -28,7 +30,11 @@ impl Queue {
         let mut waiting = RangeSet::new();
         for kept in kept {
             waiting.insert_range(kept.offsets.clone());
-            self.line.insert(kept.offsets, kept.priority);
+            if self.rules.holds_until_due {
+                self.schedule.extend(kept.offsets.map(|offset| (kept.due_ms, offset)));
+            } else {
+                self.line.insert(kept.offsets, kept.priority);
+            }
             self.ready_bytes += kept.body_bytes;
         }
         let mut done_from = 0;

@@ -10,6 +10,7 @@
 //! [`Queue::take_unwritten`].
 
 mod consumers;
+mod delay;
 mod effects;
 mod expiry;
 mod line;
@@ -87,6 +88,8 @@ pub struct Queue {
     /// The offset of the next message.
     next: u64,
     line: Line,
+    /// When each message is due, in a queue that holds them until then; they are not in line.
+    schedule: BTreeSet<(i64, u64)>,
     /// Body bytes of what is in line.
     ready_bytes: u64,
     /// By offset.
@@ -129,6 +132,7 @@ impl Queue {
         let consumers = Consumers::new(rules.single_active_consumer);
         Queue {
             line: Line::new(rules.priority_max),
+            schedule: BTreeSet::new(),
             rules,
             next: 0,
             ready_bytes: 0,
@@ -160,7 +164,7 @@ impl Queue {
     }
 
     pub fn ready_count(&self) -> u64 {
-        self.line.len() + self.strays.len() as u64
+        self.line.len() + self.strays.len() as u64 + self.schedule.len() as u64
     }
 
     pub fn ready_bytes(&self) -> u64 {
@@ -219,7 +223,9 @@ impl Queue {
         let base = self.next;
         let count = picks.len() as u64;
         self.next += count;
-        if self.line.has_levels() {
+        if self.rules.holds_until_due {
+            self.schedule(base, block, &picks);
+        } else if self.line.has_levels() {
             for (offset, at) in (base..).zip(0..picks.len()) {
                 let priority = block.traits(picks.index(at)).priority;
                 self.line.insert(offset..offset + 1, priority);

@@ -33,6 +33,9 @@ pub struct Rules {
     pub single_active_consumer: bool,
     /// Returns after which a message goes to dead letters.
     pub delivery_limit: Option<u64>,
+    /// Nobody consumes it: each message stays for as long as it lives, in whatever order they came, and then
+    /// leaves as [`Due`](super::Reason::Due). What a delayed exchange keeps its messages in.
+    pub holds_until_due: bool,
     /// Milliseconds a consumer may hold a message.
     pub consumer_timeout_ms: Option<u64>,
 }

@@ -5,6 +5,7 @@ use super::{Delivery, Effect, Effects, Held, Holder, Queue, WaitingGet};
 impl Queue {
     /// After any change: who can be served, what has expired, what is too much, what must be loaded.
     pub(super) fn move_on(&mut self, now_ms: i64, out: &mut Effects) {
+        self.let_go_of_due(now_ms, out);
         self.serve(now_ms, out);
         self.expire_head(now_ms, out);
         self.drop_overflow(out);

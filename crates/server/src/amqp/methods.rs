@@ -11,7 +11,7 @@ use cauce_core::Value;
 use cauce_core::access::{Operation, Resource};
 use cauce_core::exchange::{Destination, ExchangeKind};
 use cauce_core::queue::Outcome;
-use cauce_core::topology::{ExchangeSpec, QueueSpec, TopologyError};
+use cauce_core::topology::{ExchangeSpec, QueueSpec};
 
 use super::channel::{Mode, OwnedPublish, Transaction};
 use super::confirms::Confirms;
@@ -142,10 +142,6 @@ impl Connection {
         }
         let arguments = declare.arguments.decode()?;
         let kind = ExchangeKind::parse(declare.kind, &arguments)?;
-        if matches!(kind, ExchangeKind::Delayed(_)) {
-            // As RabbitMQ answers without its plugin: better than to take messages and not hold them.
-            return Err(TopologyError::UnknownExchangeType { kind: declare.kind.to_owned() }.into());
-        }
         self.check(Operation::Configure, Resource::Exchange(name))?;
         if let Some(alternate) = arguments.get("alternate-exchange").and_then(|value| value.as_str()) {
             self.check(Operation::Read, Resource::Exchange(name))?;

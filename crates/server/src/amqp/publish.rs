@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, DecodeError, carbon_copies, strip_bcc};
-use cauce_broker::{ConfirmTag, EnvelopeFacts, Link, QueueHandle, Receipts, Vhost, clock};
+use cauce_broker::{ConfirmTag, EnvelopeFacts, Link, QueueHandle, Receipts, Vhost, clock, delay_ms};
 use cauce_core::access::{Operation, Resource};
 use cauce_core::message::{BlockBuilder, Message, Traits};
 use cauce_core::queue::Picks;
@@ -125,8 +125,9 @@ impl Publisher {
         let routed = &mut self.routes.routed;
         routed.clear();
         topology.route(content.exchange, &keys, &EnvelopeFacts(content.properties), routed)?;
-        let route: Route = routed.queues.drain(..).collect();
-        if copies.is_empty() && !routed.depends_on_headers {
+        let cacheable = copies.is_empty() && !routed.depends_on_headers;
+        let route: Route = author.vhost.targets(routed).collect();
+        if cacheable {
             if self.routes.by_name.len() >= ROUTES_MAX {
                 self.routes.by_name.clear();
             }
@@ -157,7 +158,7 @@ impl Publisher {
             }
             None => content.properties,
         };
-        let index = self.block.push(Message {
+        let message = Message {
             exchange: content.exchange.as_bytes(),
             routing_key: content.routing_key.as_bytes(),
             envelope,
@@ -168,12 +169,23 @@ impl Publisher {
                 ttl_ms,
                 arrived_ms: self.now_ms,
             },
-        });
+        };
+        let index = self.block.push(message);
         for queue in route.iter() {
+            let index = match queue.is_delay() {
+                true => self.push_delayed(content, message),
+                false => index,
+            };
             let group = self.group(queue);
             group.indices.push(index);
             group.tags.push(tag);
         }
+    }
+
+    /// A copy that lives for as long as its exchange holds it, with all that routing it on will ask for.
+    fn push_delayed(&mut self, content: &Content<'_>, message: Message<'_>) -> u32 {
+        let traits = Traits { ttl_ms: delay_ms(content.properties), ..message.traits };
+        self.block.push(Message { envelope: content.properties, traits, ..message })
     }
 
     fn group(&mut self, queue: &Arc<QueueHandle>) -> &mut Group {

@@ -192,3 +192,22 @@ fn a_message_without_body_counts_as_one_of_no_bytes() {
         ],
     );
 }
+
+#[test]
+fn what_is_held_until_due_leaves_by_its_own_time_whatever_stands_before_it() {
+    let rules = Rules { holds_until_due: true, ..dead_letters() };
+    check(
+        rules,
+        "publish a/ttl=100 b/ttl=10 c/ttl=50; timeout; write; stored; evict; at 20; load; at 60; timeout; at 100; load",
+        &[
+            "timeout Some(10)",
+            "written a b c",
+            "load b",
+            "dead b Due",
+            "dead c Due",
+            "timeout Some(100)",
+            "load a",
+            "dead a Due",
+        ],
+    );
+}

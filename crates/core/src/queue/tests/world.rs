@@ -73,6 +73,7 @@ impl SimulatedLog {
             offsets: offset..offset + 1,
             priority: item.traits.priority,
             body_bytes: item.body_bytes as u64,
+            due_ms: item.traits.due_ms(),
         });
         kept.collect()
     }
