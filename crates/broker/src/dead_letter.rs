@@ -5,20 +5,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cauce_amqp::death::{self, Death};
 use cauce_amqp::properties::{Properties, PropertiesBuf, PropertiesSummary};
-use cauce_amqp::strip_bcc;
-use cauce_amqp::without_header;
+use cauce_amqp::{strip_bcc, without_header};
 use cauce_core::Value;
 use cauce_core::message::{BlockBuilder, Message, Traits};
 use cauce_core::queue::{Picks, Reason};
-use cauce_core::topology::Routed;
+use cauce_core::topology::{DELAY_HEADER, Routed};
 
 use crate::clock::now_ms;
 use crate::queue_task::{QueueHandle, Receipts};
-use crate::routing::EnvelopeFacts;
+use crate::routing::{EnvelopeFacts, with_copies};
 use crate::vhost::Vhost;
-
-/// Milliseconds that a delayed exchange holds a message.
-const DELAY_HEADER: &str = "x-delay";
 
 /// Counts down the queues that take the message; then its old queue may forget it. So a crash in
 /// between leaves two copies, never none.
@@ -32,6 +28,11 @@ pub struct Receipt {
 impl Receipt {
     pub(crate) fn new(source: Arc<QueueHandle>, offset: u64) -> Receipt {
         Receipt { source, offset, missing: AtomicUsize::new(0) }
+    }
+
+    /// There was nobody to take it.
+    fn all_done(self) {
+        self.source.dead_lettered(self.offset);
     }
 
     pub(crate) fn one_done(&self) {
@@ -49,12 +50,8 @@ pub(crate) fn publish(
     reason: Reason,
     receipt: Option<Receipt>,
 ) {
-    let targets = prepare(vhost, queue, message, reason);
-    let Some((letter, targets)) = targets.filter(|(_, targets)| !targets.is_empty()) else {
-        if let Some(receipt) = receipt {
-            receipt.source.dead_lettered(receipt.offset);
-        }
-        return;
+    let Some((letter, targets)) = prepare(vhost, queue, message, reason) else {
+        return receipt.into_iter().for_each(Receipt::all_done);
     };
     let message = Message {
         exchange: letter.exchange.as_bytes(),
@@ -72,12 +69,11 @@ pub(crate) fn resume(vhost: &Vhost, exchange: &str, message: &Message<'_>, recei
     let key = String::from_utf8_lossy(message.routing_key);
     let facts = EnvelopeFacts(message.envelope);
     let copies = facts.copies();
-    let mut keys = vec![&*key];
-    keys.extend(copies.iter().map(String::as_str));
+    let keys = with_copies(&key, &copies);
     let mut routed = Routed::default();
     if vhost.topology().route_after_delay(exchange, &keys, &facts, &mut routed).is_err() {
         // The exchange went, and its messages with it.
-        return receipt.source.dead_lettered(receipt.offset);
+        return receipt.all_done();
     }
     let summary = PropertiesSummary::parse(&envelope).unwrap_or_default();
     let ttl_ms = summary.expiration.and_then(|expiration| expiration.parse().ok());
@@ -108,7 +104,7 @@ pub fn delay_ms(properties: &[u8]) -> Option<u64> {
 /// Hands the message to its targets; the receipt is done when all have it.
 fn send(vhost: &Vhost, message: Message<'_>, targets: Vec<Arc<QueueHandle>>, receipt: Option<Receipt>) {
     if targets.is_empty() {
-        return receipt.into_iter().for_each(|receipt| receipt.source.dead_lettered(receipt.offset));
+        return receipt.into_iter().for_each(Receipt::all_done);
     }
     let mut block = BlockBuilder::new();
     block.push(message);
@@ -166,8 +162,7 @@ fn prepare(
     let facts = EnvelopeFacts(&envelope);
     let copies = facts.copies();
     let routing_key = own_key.unwrap_or_else(|| old_key.into_owned());
-    let mut keys = vec![routing_key.as_str()];
-    keys.extend(copies.iter().map(String::as_str));
+    let keys = with_copies(&routing_key, &copies);
     let mut targets = vhost.route(&topology, &exchange, &keys, &facts).unwrap_or_default();
     targets.retain(|target| {
         let circles = death::cycle(&envelope, &target.name);

@@ -25,7 +25,7 @@ pub use dead_letter::delay_ms;
 pub use memory::{Alarms, Memory};
 pub use node::{Node, NodeConfig, StartError};
 pub use queue_task::{ConfirmTag, DeleteError, Event, Link, QueueHandle, Receipts, Status, ToConsumer};
-pub use routing::EnvelopeFacts;
+pub use routing::{EnvelopeFacts, with_copies};
 pub use storage::Flush;
 pub use users::{GUEST, Users};
 pub use vhost::{DeleteQueueError, Queues, Saved, Vhost};

@@ -11,6 +11,7 @@ use cauce_core::queue::{ConsumerId, Effects, Kept, Queue, Rules};
 use cauce_core::topology::{ExchangeSpec, QueueLimits, QueueSpec, TopologyError};
 use cauce_log::{Disk, Journal, LogError, LogReader, Recovery};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 
 use crate::clock::now_ms;
 use crate::definitions::Change;
@@ -90,6 +91,8 @@ pub struct Node {
     pub users: Users,
     /// Every connection that is open, by its number.
     connections: Mutex<HashMap<u64, Link>>,
+    /// Told of every connection that ends.
+    departure: Notify,
 }
 
 impl Node {
@@ -117,6 +120,7 @@ impl Node {
             vhosts: RwLock::default(),
             users: Users::default(),
             connections: Mutex::default(),
+            departure: Notify::new(),
         });
         if changes.is_empty() {
             node.define_defaults();
@@ -166,10 +170,19 @@ impl Node {
 
     pub fn disconnected(&self, connection: u64) {
         self.connections.lock().remove(&connection);
+        self.departure.notify_waiters();
     }
 
-    pub fn connection_count(&self) -> usize {
-        self.connections.lock().len()
+    /// Waits until no connection is left.
+    pub async fn all_disconnected(&self) {
+        loop {
+            // Asked for before the look, so that no departure is missed in between.
+            let departure = self.departure.notified();
+            if self.connections.lock().is_empty() {
+                return;
+            }
+            departure.await;
+        }
     }
 
     /// Asks every client to leave, and tells it why.
@@ -303,9 +316,7 @@ impl Node {
         let mut reader = None;
         if let Some(recovered) = storage::recover(disk, id)? {
             let kept = scan(&recovered, holds_until_due)?;
-            for damage in recovered.reader.take_damage() {
-                tracing::error!(queue = name, ?damage, "a log is damaged; what it held there is lost");
-            }
+            storage::report_damage(name, &recovered.reader);
             queue.recover(recovered.next, kept, false, &mut effects);
             reader = Some(recovered.reader);
             self.shared.storage.send(storage::Job::Adopt { queue: id, files: recovered.files });

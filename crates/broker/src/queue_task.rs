@@ -1,7 +1,7 @@
 //! The task that owns one queue: it takes commands in batches, calls the machine, and carries its
 //! effects out. Nobody else changes the queue.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::clock::now_ms;
 use crate::dead_letter::{self, Receipt as DeadLetterReceipt};
 use crate::limits::{LOAD_BYTES, MAILBOX_BYTES_MAX, TURN_COMMANDS_MAX};
-use crate::storage::{Job, QueueId};
+use crate::storage::{Job, QueueId, report_damage};
 use crate::stored;
 use crate::vhost::Vhost;
 
@@ -327,7 +327,7 @@ pub(crate) struct QueueTask {
     pending: VecDeque<(u64, Pending)>,
     /// Publishes of this turn whose place in the log is not yet decided.
     arrived: Vec<(u64, Pending)>,
-    links: Vec<(ConsumerId, Link)>,
+    links: HashMap<ConsumerId, Link, foldhash::fast::RandomState>,
     gets: Vec<(u64, Link)>,
     /// Who asked for the state of the queue after this turn.
     asked: Vec<oneshot::Sender<Status>>,
@@ -368,7 +368,7 @@ impl QueueTask {
             reader,
             pending: VecDeque::new(),
             arrived: Vec::new(),
-            links: Vec::new(),
+            links: HashMap::default(),
             gets: Vec::new(),
             asked: Vec::new(),
             bounced: Vec::new(),
@@ -436,7 +436,7 @@ impl QueueTask {
             QueueCommand::Subscribe { consumer, subscription, link, done } => {
                 let answer = self.queue.subscribe(consumer, subscription, now_ms, out);
                 if answer.is_ok() {
-                    self.links.push((consumer, link));
+                    self.links.insert(consumer, link);
                 }
                 // The answer goes before the first delivery, which leaves at the end of the turn.
                 let _ = done.send(answer);
@@ -446,7 +446,7 @@ impl QueueTask {
                 // What was on its way this turn still goes up before the answer.
                 self.carry_out_effects();
                 self.send_up();
-                self.links.retain(|(other, _)| *other != consumer);
+                self.links.remove(&consumer);
                 if let Some(done) = done {
                     let _ = done.send(());
                 }
@@ -559,7 +559,7 @@ impl QueueTask {
                     continue;
                 };
                 self.bounced.extend(deliveries.iter().map(|to| to.delivery.offset));
-                self.links.retain(|(_, other)| !other.same_channel(&link));
+                self.links.retain(|_, other| !other.same_channel(&link));
                 for to in deliveries {
                     self.queue.unsubscribe(to.consumer, now_ms(), &mut self.effects);
                 }
@@ -584,7 +584,7 @@ impl QueueTask {
         for effect in self.effects.drain() {
             match effect {
                 Effect::Deliver { to, delivery, no_ack: _ } => {
-                    if let Some((_, link)) = self.links.iter().find(|(consumer, _)| *consumer == to) {
+                    if let Some(link) = self.links.get(&to) {
                         self.up.deliver(link, ToConsumer { consumer: to, delivery });
                     }
                 }
@@ -600,13 +600,13 @@ impl QueueTask {
                     }
                 }
                 Effect::Cancel { consumer } => {
-                    if let Some((_, link)) = self.links.iter().find(|(other, _)| *other == consumer) {
+                    if let Some(link) = self.links.get(&consumer) {
                         let _ = link.send(Event::Cancelled { consumer });
                     }
                 }
                 Effect::Overdue { holder } => {
                     if let Holder::Consumer(consumer) = holder
-                        && let Some((_, link)) = self.links.iter().find(|(other, _)| *other == consumer)
+                        && let Some(link) = self.links.get(&consumer)
                     {
                         let _ = link.send(Event::Overdue { holder, queue: self.handle.name.clone() });
                     }
@@ -639,9 +639,6 @@ impl QueueTask {
     fn write_arrivals(&mut self) {
         let durable = self.queue.rules().durable;
         let paging = self.vhost.memory().is_paging();
-        if !durable && !paging && self.batch.is_empty() {
-            return self.queue.take_unwritten(|_| false, |_, _| {});
-        }
         let (batch, written) = (&mut self.batch, &mut self.written);
         let mut empty = true;
         self.queue.take_unwritten(
@@ -714,7 +711,7 @@ fn load(handle: &Arc<QueueHandle>, vhost: &Arc<Vhost>, reader: Option<LogReader>
         let mut offsets = Vec::new();
         let mut end = from + 1;
         let read = reader.as_ref().map(|reader| reader.read(from as i64, LOAD_BYTES));
-        let damage = reader.as_ref().map(LogReader::take_damage).unwrap_or_default();
+        reader.iter().for_each(|reader| report_damage(&name, reader));
         match read {
             Some(Ok(batches)) => {
                 for batch in &batches {
@@ -722,9 +719,6 @@ fn load(handle: &Arc<QueueHandle>, vhost: &Arc<Vhost>, reader: Option<LogReader>
                     for record in batch.records().flatten() {
                         stored::copy_into(&mut block, &mut offsets, &record);
                     }
-                }
-                for damage in damage {
-                    tracing::error!(queue = %name, ?damage, "a log is damaged; what it held there is lost");
                 }
             }
             Some(Err(error)) => tracing::error!(queue = %name, from, %error, "reading the log failed"),

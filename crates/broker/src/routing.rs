@@ -21,6 +21,11 @@ impl EnvelopeFacts<'_> {
     }
 }
 
+/// All that a message is routed by: its own key, then those of its copies.
+pub fn with_copies<'a>(key: &'a str, copies: &'a [String]) -> Vec<&'a str> {
+    std::iter::once(key).chain(copies.iter().map(String::as_str)).collect()
+}
+
 impl Facts for EnvelopeFacts<'_> {
     fn headers(&self) -> Table {
         let headers = Properties::parse(self.0).ok().and_then(|properties| properties.headers());

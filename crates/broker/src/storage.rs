@@ -269,6 +269,13 @@ fn encode(range: &Range<u64>) -> [u8; 16] {
     pair
 }
 
+/// Says what was found to be damaged since this was last asked.
+pub(crate) fn report_damage(queue: &str, reader: &LogReader) {
+    for damage in reader.take_damage() {
+        tracing::error!(queue, ?damage, "a log is damaged; what it held there is lost");
+    }
+}
+
 /// What the disk holds of a queue when the node starts.
 #[derive(Debug)]
 pub(crate) struct Recovered {

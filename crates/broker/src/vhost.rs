@@ -8,7 +8,7 @@ use cauce_core::Table;
 use cauce_core::exchange::{Destination, ExchangeKind, Facts};
 use cauce_core::queue::{self, Effects, Queue};
 use cauce_core::topology::{
-    Binding, Declared, ExchangeSpec, Overflow, QueueLimits, QueueSpec, Removed, Routed, Topology,
+    Binding, Declared, ExchangeSpec, Overflow, QueueEntry, QueueLimits, QueueSpec, Removed, Routed, Topology,
     TopologyError,
 };
 use cauce_log::LogReader;
@@ -16,7 +16,7 @@ use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::oneshot;
 
 use crate::clock::now_ms;
-use crate::definitions::{Arguments, BindingChange, Change};
+use crate::definitions::{BindingChange, Change};
 use crate::memory::Memory;
 use crate::node::Shared;
 use crate::queue_task::{DeleteError, QueueHandle, QueueTask};
@@ -154,7 +154,7 @@ impl Vhost {
     pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<Saved, TopologyError> {
         let mut topology = self.change();
         let removed = topology.guard.delete_exchange(name, if_unused)?;
-        Ok(self.save(self.gone(&topology.guard, removed)))
+        Ok(self.save(self.take_down(removed)))
     }
 
     /// Declares a queue for `connection`; an empty name asks for one of the node's choice.
@@ -165,9 +165,7 @@ impl Vhost {
         connection: u64,
     ) -> Result<(Arc<QueueHandle>, Saved), TopologyError> {
         let mut topology = self.change();
-        let kept = spec.durable && spec.exclusive_owner.is_none();
-        let (id, arguments, auto_delete) =
-            (self.shared.next_id(), Arguments::from(&spec.arguments), spec.auto_delete);
+        let id = self.shared.next_id();
         // Parsed again inside; here only to make the task, which is not made if this is refused there.
         let limits = QueueLimits::parse(&spec.arguments).unwrap_or_default();
         let rules = rules(&spec, &limits);
@@ -181,13 +179,9 @@ impl Vhost {
         } else {
             topology.guard.declare_queue(name, spec, connection, || make(name))?
         };
-        let change = (declared == Declared::New && kept).then(|| Change::Queue {
-            vhost: self.name.to_string(),
-            name: handle.name.to_string(),
-            id,
-            auto_delete,
-            arguments,
-        });
+        let entry = topology.guard.queue(&handle.name).expect("just declared");
+        let kept = declared == Declared::New && entry.spec.outlives_restart();
+        let change = kept.then(|| self.queue_change(entry));
         Ok((handle, self.save(change)))
     }
 
@@ -235,9 +229,11 @@ impl Vhost {
             return Saved(Vec::new());
         }
         let (entry, removed) = topology.guard.delete_queue(&handle.name).expect("looked up above");
-        let gone = (entry.spec.durable && entry.spec.exclusive_owner.is_none())
+        let gone = entry
+            .spec
+            .outlives_restart()
             .then(|| Change::QueueGone { vhost: self.name.to_string(), name: handle.name.to_string() });
-        let removed = self.gone(&topology.guard, removed);
+        let removed = self.take_down(removed);
         self.save(gone.into_iter().chain(removed))
     }
 
@@ -287,20 +283,20 @@ impl Vhost {
     ) -> Result<Saved, TopologyError> {
         let mut topology = self.change();
         let removed = topology.guard.unbind(source, destination, key, arguments)?;
-        Ok(self.save(self.gone(&topology.guard, removed)))
+        Ok(self.save(self.take_down(removed)))
     }
 
     /// Deletes an exchange as a change from disk says.
     pub(crate) fn forget_exchange(&self, name: &str) -> Result<(), TopologyError> {
         let mut topology = self.change();
         let removed = topology.guard.delete_exchange(name, false)?;
-        self.gone(&topology.guard, removed);
+        self.take_down(removed);
         Ok(())
     }
 
-    /// The changes that removals mean on disk. Applying them twice does no harm, so what might not
-    /// have been kept is included.
-    fn gone(&self, _topology: &Queues, removed: Vec<Removed>) -> Vec<Change> {
+    /// Lets go of what exchanges that are gone held, and says what the removals mean on disk. Applying
+    /// that twice does no harm, so what might not have been kept is included.
+    fn take_down(&self, removed: Vec<Removed>) -> Vec<Change> {
         let mut changes = Vec::new();
         for removed in removed {
             if let Removed::Exchange { name, .. } = &removed
@@ -319,8 +315,25 @@ impl Vhost {
     }
 
     fn exchange_change(&self, name: &str, spec: &ExchangeSpec) -> Change {
-        let delay_queue = self.delays.read().get(name).map(|handle| handle.id);
-        exchange_change(&self.name, name, spec, delay_queue)
+        Change::Exchange {
+            vhost: self.name.to_string(),
+            name: name.to_owned(),
+            kind: spec.kind.name().to_owned(),
+            auto_delete: spec.auto_delete,
+            internal: spec.internal,
+            arguments: (&spec.arguments).into(),
+            delay_queue: self.delays.read().get(name).map(|handle| handle.id),
+        }
+    }
+
+    fn queue_change(&self, entry: &QueueEntry<Arc<QueueHandle>>) -> Change {
+        Change::Queue {
+            vhost: self.name.to_string(),
+            name: entry.name.to_string(),
+            id: entry.handle.id,
+            auto_delete: entry.spec.auto_delete,
+            arguments: (&entry.spec.arguments).into(),
+        }
     }
 
     fn binding_change(&self, binding: &Binding) -> BindingChange {
@@ -344,15 +357,8 @@ impl Vhost {
         let topology = self.topology();
         let exchanges = topology.exchanges().filter(|entry| entry.spec().durable);
         let exchanges = exchanges.map(|entry| self.exchange_change(entry.name(), entry.spec()));
-        let queues = topology.queues();
-        let queues = queues.filter(|entry| entry.spec.durable && entry.spec.exclusive_owner.is_none());
-        let queues = queues.map(|entry| Change::Queue {
-            vhost: self.name.to_string(),
-            name: entry.name.to_string(),
-            id: entry.handle.id,
-            auto_delete: entry.spec.auto_delete,
-            arguments: (&entry.spec.arguments).into(),
-        });
+        let queues = topology.queues().filter(|entry| entry.spec.outlives_restart());
+        let queues = queues.map(|entry| self.queue_change(entry));
         let bindings = topology.bindings().filter(|binding| is_kept(&topology, binding));
         let bindings = bindings.map(|binding| Change::Binding(self.binding_change(&binding)));
         exchanges.chain(queues).chain(bindings).filter(|change| !is_predeclared(change)).collect()
@@ -371,18 +377,6 @@ impl Drop for TopologyChange<'_> {
     }
 }
 
-fn exchange_change(vhost: &str, name: &str, spec: &ExchangeSpec, delay_queue: Option<QueueId>) -> Change {
-    Change::Exchange {
-        delay_queue,
-        vhost: vhost.to_owned(),
-        name: name.to_owned(),
-        kind: spec.kind.name().to_owned(),
-        auto_delete: spec.auto_delete,
-        internal: spec.internal,
-        arguments: (&spec.arguments).into(),
-    }
-}
-
 fn is_predeclared(change: &Change) -> bool {
     matches!(change, Change::Exchange { name, .. } if name.is_empty() || name.starts_with("amq."))
 }
@@ -392,9 +386,7 @@ fn is_kept(topology: &Queues, binding: &Binding) -> bool {
     let exchange_kept = |name: &str| topology.exchange(name).is_some_and(|entry| entry.spec().durable);
     let destination_kept = match &binding.destination {
         Destination::Exchange(name) => exchange_kept(name),
-        Destination::Queue(name) => topology
-            .queue(name)
-            .is_some_and(|entry| entry.spec.durable && entry.spec.exclusive_owner.is_none()),
+        Destination::Queue(name) => topology.queue(name).is_some_and(|entry| entry.spec.outlives_restart()),
     };
     exchange_kept(&binding.source) && destination_kept
 }
@@ -406,7 +398,7 @@ pub(crate) fn delay_rules(durable: bool) -> queue::Rules {
 
 pub(crate) fn rules(spec: &QueueSpec, limits: &QueueLimits) -> queue::Rules {
     queue::Rules {
-        durable: spec.durable && spec.exclusive_owner.is_none(),
+        durable: spec.outlives_restart(),
         auto_delete: spec.auto_delete,
         message_ttl_ms: limits.message_ttl_ms,
         expires_ms: limits.expires_ms,

@@ -89,9 +89,8 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     tracing::info!("stopping");
     listening.abort();
     node.close_connections("broker forced connection closure with reason 'shutdown'");
-    let left = tokio::time::Instant::now() + FAREWELL;
-    while node.connection_count() > 0 && tokio::time::Instant::now() < left {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    if tokio::time::timeout(FAREWELL, node.all_disconnected()).await.is_err() {
+        tracing::warn!("clients did not leave in time");
     }
     node.flush().await;
     Ok(())

@@ -21,7 +21,7 @@ use crate::value::{Table, Value};
 pub use arguments::{ArgumentError, Overflow, QueueLimits, QueueType};
 pub use bindings::{Binding, Removed};
 pub use error::{Inequivalent, TopologyError};
-pub use route::Routed;
+pub use route::{DELAY_HEADER, Routed};
 
 use bindings::{Inbound, Outgoing};
 
@@ -62,6 +62,13 @@ pub struct QueueSpec {
     pub exclusive_owner: Option<u64>,
     pub auto_delete: bool,
     pub arguments: Table,
+}
+
+impl QueueSpec {
+    /// Kept over a restart. What belongs to a connection goes with it, whatever it was declared as.
+    pub fn outlives_restart(&self) -> bool {
+        self.durable && self.exclusive_owner.is_none()
+    }
 }
 
 #[derive(Debug)]

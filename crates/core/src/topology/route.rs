@@ -10,7 +10,7 @@ use crate::names::DEFAULT_EXCHANGE;
 use crate::value::Value;
 
 /// How many milliseconds a delayed exchange holds the message; absent or not above 0, it does not.
-const DELAY_HEADER: &str = "x-delay";
+pub const DELAY_HEADER: &str = "x-delay";
 
 /// Where a message goes. Reuse it from message to message: it keeps its memory.
 #[derive(Debug)]

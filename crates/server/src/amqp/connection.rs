@@ -12,7 +12,7 @@ use cauce_amqp::frame::{self, HEARTBEAT_FRAME};
 use cauce_amqp::method::*;
 use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
-use cauce_amqp::{Content, Frame, FrameKind};
+use cauce_amqp::{Content, ContentAssembler, Frame, FrameKind};
 use cauce_broker::{Alarms, ConfirmTag, Event, Link, Node, QueueHandle, Vhost};
 use cauce_core::queue::{ConsumerId, Outcome};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -323,38 +323,32 @@ impl Connection {
                     self.take_method(number, Method::decode(frame.payload)?).await
                 }
             },
-            FrameKind::Header => {
-                // Taken out and put back, since the content borrows from it.
-                let mut content =
-                    std::mem::replace(&mut channel.content, cauce_amqp::ContentAssembler::new(0));
-                let whole = content.header(frame.payload);
-                let result = match whole {
-                    Ok(Some(message)) => self.publish(number, &message),
-                    Ok(None) => Ok(()),
-                    Err(error) => Err(error.into()),
-                };
-                self.give_back(number, content);
-                result
-            }
-            FrameKind::Body => {
-                let mut content =
-                    std::mem::replace(&mut channel.content, cauce_amqp::ContentAssembler::new(0));
-                let result = match content.body(frame.payload) {
-                    Ok(Some(message)) => self.publish(number, &message),
-                    Ok(None) => Ok(()),
-                    Err(error) => Err(error.into()),
-                };
-                self.give_back(number, content);
-                result
-            }
+            FrameKind::Header | FrameKind::Body => self.take_content(frame),
             FrameKind::Heartbeat => unreachable!("heartbeats were dealt with before"),
         }
     }
 
-    fn give_back(&mut self, number: u16, content: cauce_amqp::ContentAssembler) {
-        if let Some(channel) = self.channels.get_mut(&number) {
-            channel.content = content;
-        }
+    /// Publishes the message if it is whole with what came.
+    fn take_content(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
+        let number = frame.channel;
+        // Taken out and put back, since the message borrows from it.
+        let mut content = std::mem::replace(&mut self.channel(number).content, ContentAssembler::new(0));
+        let whole = match frame.kind {
+            FrameKind::Header => content.header(frame.payload),
+            _ => content.body(frame.payload),
+        };
+        let result = match whole {
+            Ok(Some(message)) => self.publish(number, &message),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        self.channel(number).content = content;
+        result
+    }
+
+    /// The channel of a frame that was found to come on an open one.
+    pub(super) fn channel(&mut self, number: u16) -> &mut Channel {
+        self.channels.get_mut(&number).expect("the frame came on an open channel")
     }
 
     fn open_channel(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
@@ -395,7 +389,7 @@ impl Connection {
 
     fn publish(&mut self, number: u16, content: &Content<'_>) -> Result<(), Fault> {
         self.publishes = true;
-        let channel = self.channels.get_mut(&number).expect("the content came on it");
+        let channel = self.channel(number);
         if let Mode::Transaction(transaction) = &mut channel.mode {
             transaction.publishes.push(OwnedPublish::from(content));
             return Ok(());
@@ -419,7 +413,7 @@ impl Connection {
         if route.is_empty() && content.mandatory {
             self.out.say_return(number, self.frame_max, content);
         }
-        let channel = self.channels.get_mut(&number).expect("the content came on it");
+        let channel = self.channel(number);
         let tag = match &mut channel.mode {
             Mode::Confirm(confirms) => {
                 Some(ConfirmTag { channel: number, sequence: confirms.published(route.len() as u32) })

@@ -14,6 +14,7 @@ use cauce_core::queue::{ConsumerId, Delivery, Holder, Outcome, Subscription};
 use super::channel::{Channel, Mode, PendingSettle, Unsettled};
 use super::connection::Connection;
 use super::fault::{Fault, subscribe_fault};
+use super::methods::saturated;
 
 /// Bytes encoded ahead of the socket.
 const OUT_BYTES_MAX: usize = 512 << 10;
@@ -240,7 +241,7 @@ impl Connection {
             let text = format!("attempt to reuse consumer tag '{tag}'");
             return Err(Fault::connection(ReplyCode::NotAllowed, text));
         }
-        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        let channel = self.channel(number);
         let subscription = Subscription {
             no_ack: method.no_ack,
             exclusive: method.exclusive,
@@ -257,7 +258,7 @@ impl Connection {
                 return Err(self.queue(&name).err().unwrap_or_else(|| no_queue(&name, &self.vhost.name)));
             }
         }
-        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        let channel = self.channel(number);
         channel.consumers.push(id);
         if !method.no_wait {
             self.out.say(number, BasicConsumeOk { consumer_tag: &tag });
@@ -273,13 +274,12 @@ impl Connection {
         if !no_ack {
             return Err(Fault::new(ReplyCode::PreconditionFailed, "reply consumer cannot acknowledge"));
         }
-        let channel = self.channels.get_mut(&number).expect("the method came on it");
-        if channel.reply_queue.is_some() {
+        if self.channel(number).reply_queue.is_some() {
             return Err(Fault::new(ReplyCode::PreconditionFailed, "reply consumer already set"));
         }
         let name = format!("{REPLY_TO}.{}", self.node.random_name());
         let queue = self.vhost.make_reply_queue(&name)?;
-        channel.reply_queue = Some(queue.clone());
+        self.channel(number).reply_queue = Some(queue.clone());
         Ok(queue)
     }
 
@@ -416,7 +416,7 @@ impl Connection {
             (!no_ack).then(|| Unsettled { tag: 0, queue, offset: delivery.offset, consumer: None });
         let tag = channel.next_tag(unsettled);
         let message = delivery.block.message(delivery.index);
-        let count = ready.min(u32::MAX.into()) as u32;
+        let count = saturated(ready);
         write_get_ok(
             self.out.buffer_mut(),
             self.frame_max,
@@ -439,7 +439,7 @@ impl Connection {
         multiple: bool,
         outcome: Outcome,
     ) -> Result<(), Fault> {
-        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        let channel = self.channel(number);
         let Some(unsettled) = channel.take(tag, multiple) else {
             return Err(Fault::new(ReplyCode::PreconditionFailed, format!("unknown delivery tag {tag}")));
         };
@@ -452,7 +452,7 @@ impl Connection {
     }
 
     pub(super) fn settle_now(&mut self, number: u16, unsettled: Vec<Unsettled>, outcome: Outcome) {
-        let channel = self.channels.get_mut(&number).expect("the caller has it");
+        let channel = self.channel(number);
         let places = unsettled.iter().filter(|one| one.consumer.is_some()).count() as u32;
         let room = places > 0 && channel.shared_limit.release(places);
         let consumers = if room { channel.consumers.clone() } else { Vec::new() };

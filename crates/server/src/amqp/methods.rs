@@ -223,7 +223,7 @@ impl Connection {
             queue.touch();
             queue
         };
-        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        let channel = self.channel(number);
         channel.last_queue = Some(queue.name.to_string());
         if declare.no_wait {
             return Ok(());
@@ -233,7 +233,7 @@ impl Connection {
             number,
             QueueDeclareOk {
                 queue: &queue.name,
-                message_count: status.ready.min(u32::MAX.into()) as u32,
+                message_count: saturated(status.ready),
                 consumer_count: status.consumers as u32,
             },
         );
@@ -244,7 +244,7 @@ impl Connection {
         let name = self.queue_name(number, purge.queue)?;
         self.check(Operation::Read, Resource::Queue(&name))?;
         let purged = self.queue(&name)?.purge().await;
-        let message_count = purged.min(u32::MAX.into()) as u32;
+        let message_count = saturated(purged);
         self.say_unless(purge.no_wait, number, QueuePurgeOk { message_count })
     }
 
@@ -252,7 +252,7 @@ impl Connection {
         let name = self.queue_name(number, delete.queue)?;
         self.check(Operation::Configure, Resource::Queue(&name))?;
         let deleted = self.vhost.delete_queue(&name, self.id, delete.if_unused, delete.if_empty).await?;
-        let message_count = deleted.min(u32::MAX.into()) as u32;
+        let message_count = saturated(deleted);
         self.say_unless(delete.no_wait, number, QueueDeleteOk { message_count })
     }
 
@@ -263,7 +263,7 @@ impl Connection {
                 format!("prefetch_size!=0 ({})", qos.prefetch_size),
             ));
         }
-        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        let channel = self.channel(number);
         if qos.global {
             channel.shared_limit.set_max(qos.prefetch_count.into());
             let consumers = channel.consumers.clone();
@@ -279,14 +279,14 @@ impl Connection {
         if !requeue {
             return Err(Fault::connection(ReplyCode::NotImplemented, "requeue=false"));
         }
-        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        let channel = self.channel(number);
         let unsettled = channel.take_all();
         self.settle_now(number, unsettled, Outcome::Release);
         Ok(())
     }
 
     fn select_confirms(&mut self, number: u16, no_wait: bool) -> Result<(), Fault> {
-        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        let channel = self.channel(number);
         match channel.mode {
             Mode::Transaction(_) => {
                 return Err(Fault::new(
@@ -301,7 +301,7 @@ impl Connection {
     }
 
     fn select_transactions(&mut self, number: u16) -> Result<(), Fault> {
-        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        let channel = self.channel(number);
         match channel.mode {
             Mode::Confirm(_) => {
                 return Err(Fault::new(
@@ -317,7 +317,7 @@ impl Connection {
     }
 
     fn transaction(&mut self, number: u16) -> Result<Transaction, Fault> {
-        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        let channel = self.channel(number);
         match &mut channel.mode {
             Mode::Transaction(transaction) => Ok(std::mem::take(transaction)),
             _ => Err(Fault::new(ReplyCode::PreconditionFailed, "channel is not transactional")),
@@ -328,7 +328,7 @@ impl Connection {
         let transaction = self.transaction(number)?;
         // All or nothing: what cannot be published is found before anything is.
         if let Err(fault) = self.check_publishes(&transaction.publishes) {
-            let channel = self.channels.get_mut(&number).expect("the method came on it");
+            let channel = self.channel(number);
             channel.mode = Mode::Transaction(transaction);
             return Err(fault);
         }
@@ -360,13 +360,18 @@ impl Connection {
     /// Publishes go; acknowledgements are as if they had not come.
     fn roll_back(&mut self, number: u16) -> Result<(), Fault> {
         let transaction = self.transaction(number)?;
-        let channel = self.channels.get_mut(&number).expect("the method came on it");
+        let channel = self.channel(number);
         for settle in transaction.settles {
             channel.put_back(settle.unsettled);
         }
         self.say(number, TxRollbackOk {});
         Ok(())
     }
+}
+
+/// Counts go out as 32 bits.
+pub(super) fn saturated(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 fn unwanted(requeue: bool) -> Outcome {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, DecodeError, carbon_copies, strip_bcc};
-use cauce_broker::{ConfirmTag, EnvelopeFacts, Link, QueueHandle, Receipts, Vhost, clock, delay_ms};
+use cauce_broker::{
+    ConfirmTag, EnvelopeFacts, Link, QueueHandle, Receipts, Vhost, clock, delay_ms, with_copies,
+};
 use cauce_core::access::{Operation, Resource};
 use cauce_core::message::{BlockBuilder, Message, Traits};
 use cauce_core::queue::Picks;
@@ -20,15 +22,33 @@ const ROUTES_MAX: usize = 1024;
 /// Message bytes gathered before they are handed over.
 pub(super) const BLOCK_BYTES: usize = 256 << 10;
 
+type FastHash = foldhash::fast::RandomState;
+
 pub(super) type Route = Arc<[Arc<QueueHandle>]>;
 
 /// Routes of one generation of the topology.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
     generation: u64,
-    by_name: HashMap<(Box<str>, Box<str>), Route>,
-    last: Option<(Box<str>, Box<str>, Route)>,
+    /// By exchange, then by routing key.
+    by_name: HashMap<Box<str>, HashMap<Box<str>, Route, FastHash>, FastHash>,
+    count: usize,
     routed: Routed<Arc<QueueHandle>>,
+}
+
+impl Routes {
+    fn get(&self, content: &Content<'_>) -> Option<&Route> {
+        self.by_name.get(content.exchange)?.get(content.routing_key)
+    }
+
+    fn remember(&mut self, content: &Content<'_>, route: Route) {
+        if self.count >= ROUTES_MAX {
+            self.by_name.clear();
+            self.count = 0;
+        }
+        self.by_name.entry(content.exchange.into()).or_default().insert(content.routing_key.into(), route);
+        self.count += 1;
+    }
 }
 
 /// One queue's share of what was read.
@@ -87,33 +107,22 @@ impl Publisher {
             None => Vec::new(),
         };
         if copies.is_empty()
-            && let Some((exchange, key, route)) = &self.routes.last
-            && **exchange == *content.exchange
-            && **key == *content.routing_key
+            && let Some(route) = self.routes.get(content)
         {
             return Ok(route.clone());
         }
-        self.look_up(author, content, &copies)
+        self.find_route(author, content, &copies)
     }
 
-    fn look_up(
+    fn find_route(
         &mut self,
         author: Author<'_>,
         content: &Content<'_>,
         copies: &[String],
     ) -> Result<Route, Fault> {
-        let name = || (Box::from(content.exchange), Box::from(content.routing_key));
-        if copies.is_empty()
-            && let Some(route) = self.routes.by_name.get(&name())
-        {
-            let (exchange, key) = name();
-            self.routes.last = Some((exchange, key, route.clone()));
-            return Ok(route.clone());
-        }
         let exchange = Resource::Exchange(content.exchange);
         author.node.users.check(author.user, &author.vhost.name, Operation::Write, exchange)?;
-        let mut keys = vec![content.routing_key];
-        keys.extend(copies.iter().map(String::as_str));
+        let keys = with_copies(content.routing_key, copies);
         let topology = author.vhost.topology();
         if topology.exchange(content.exchange).is_some_and(|entry| entry.is_internal()) {
             let text = format!(
@@ -128,12 +137,7 @@ impl Publisher {
         let cacheable = copies.is_empty() && !routed.depends_on_headers;
         let route: Route = author.vhost.targets(routed).collect();
         if cacheable {
-            if self.routes.by_name.len() >= ROUTES_MAX {
-                self.routes.by_name.clear();
-            }
-            self.routes.by_name.insert(name(), route.clone());
-            let (exchange, key) = name();
-            self.routes.last = Some((exchange, key, route.clone()));
+            self.routes.remember(content, route.clone());
         }
         Ok(route)
     }
