@@ -108,24 +108,14 @@ def test_a_rollback_forgets_publishes_and_acks(connection, name):
 
 
 def test_a_committed_ack_is_final(connection, name):
-    worker, reader = connection.channel(), connection.channel()
-    queue(worker, name())
-    publish(worker, "", name(), "job")
-    worker.tx_select()
-    method, _, _ = worker.basic_get(name())
-    worker.basic_ack(method.delivery_tag)
+    worker, reader = acked_in_a_transaction(connection, name())
     worker.tx_commit()
     worker.close()
     assert waiting(reader, name()) == 0
 
 
 def test_an_uncommitted_ack_gives_the_message_back_when_the_channel_closes(connection, name):
-    worker, reader = connection.channel(), connection.channel()
-    queue(worker, name())
-    publish(worker, "", name(), "job")
-    worker.tx_select()
-    method, _, _ = worker.basic_get(name())
-    worker.basic_ack(method.delivery_tag)
+    worker, reader = acked_in_a_transaction(connection, name())
     worker.close()
     assert take(reader, name()).body == b"job"
 
@@ -173,3 +163,14 @@ def test_a_transaction_that_cannot_be_committed_whole_is_not_committed_at_all(co
     with pytest.raises(pika.exceptions.ChannelClosedByBroker):
         worker.tx_commit()
     assert waiting(reader, name()) == 0
+
+
+def acked_in_a_transaction(connection, name):
+    """A worker that took and acked the only job within a transaction, and somebody who looks on."""
+    worker, reader = connection.channel(), connection.channel()
+    queue(worker, name)
+    publish(worker, "", name, "job")
+    worker.tx_select()
+    method, _, _ = worker.basic_get(name)
+    worker.basic_ack(method.delivery_tag)
+    return worker, reader

@@ -12,7 +12,7 @@ use cauce_core::queue::{Picks, Reason};
 use cauce_core::topology::{DELAY_HEADER, Routed};
 
 use crate::clock::now_ms;
-use crate::queue_task::{QueueHandle, Receipts};
+use crate::queue_handle::{QueueHandle, Receipts};
 use crate::routing::{EnvelopeFacts, with_copies};
 use crate::vhost::Vhost;
 

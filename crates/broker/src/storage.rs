@@ -16,7 +16,7 @@ use cauce_log::{Disk, DiskFile, Journal, Log, LogConfig, LogReader, Recovery};
 use tokio::sync::oneshot;
 
 use crate::limits::{STORAGE_BATCH_BYTES, TRIM_ACTIVE_BYTES_MIN};
-use crate::queue_task::{Mailbox, QueueCommand};
+use crate::queue_handle::{Mailbox, QueueCommand};
 
 /// When an answer may be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,7 +19,8 @@ use crate::clock::now_ms;
 use crate::definitions::{BindingChange, Change};
 use crate::memory::Memory;
 use crate::node::Shared;
-use crate::queue_task::{DeleteError, QueueHandle, QueueTask};
+use crate::queue_handle::{DeleteError, QueueHandle};
+use crate::queue_task::QueueTask;
 use crate::storage::{Job, QueueId, Storage};
 
 pub type Queues = Topology<Arc<QueueHandle>>;
