@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod exchange;
+pub mod group;
 pub mod message;
 pub mod names;
 pub mod queue;

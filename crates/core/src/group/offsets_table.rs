@@ -1,0 +1,95 @@
+//! Committed offsets, and those of open transactions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{CommittedOffset, ProducerId, TopicPartition, WriteId};
+
+#[derive(Debug)]
+struct Entry {
+    value: CommittedOffset,
+    /// The write it came with. Of two the later holds, whenever their transactions end.
+    write: WriteId,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct OffsetsTable {
+    committed: BTreeMap<TopicPartition, Entry>,
+    /// From when they were sent until the transaction ends.
+    pending: BTreeMap<ProducerId, BTreeMap<TopicPartition, Entry>>,
+}
+
+impl OffsetsTable {
+    pub(super) fn is_empty(&self) -> bool {
+        self.committed.is_empty() && self.pending.is_empty()
+    }
+
+    pub(super) fn committed_count(&self) -> usize {
+        self.committed.len()
+    }
+
+    pub(super) fn none_pending(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    pub(super) fn get(&self, at: &TopicPartition) -> Option<&CommittedOffset> {
+        self.committed.get(at).map(|entry| &entry.value)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&TopicPartition, &CommittedOffset)> {
+        self.committed.iter().map(|(at, entry)| (at, &entry.value))
+    }
+
+    pub(super) fn is_pending(&self, at: &TopicPartition) -> bool {
+        self.pending.values().any(|offsets| offsets.contains_key(at))
+    }
+
+    /// Everything that was committed or may come to be.
+    pub(super) fn partitions(&self) -> BTreeSet<TopicPartition> {
+        let pending = self.pending.values().flat_map(BTreeMap::keys);
+        self.committed.keys().chain(pending).cloned().collect()
+    }
+
+    pub(super) fn put(&mut self, at: TopicPartition, value: CommittedOffset, write: WriteId) {
+        if self.committed.get(&at).is_none_or(|entry| entry.write < write) {
+            self.committed.insert(at, Entry { value, write });
+        }
+    }
+
+    pub(super) fn put_pending(
+        &mut self,
+        producer: ProducerId,
+        at: TopicPartition,
+        value: CommittedOffset,
+        write: WriteId,
+    ) {
+        self.pending.entry(producer).or_default().insert(at, Entry { value, write });
+    }
+
+    pub(super) fn end_transaction(&mut self, producer: ProducerId, committed: bool) {
+        let ended = self.pending.remove(&producer).unwrap_or_default();
+        for (at, entry) in ended.into_iter().filter(|_| committed) {
+            self.put(at, entry.value, entry.write);
+        }
+    }
+
+    /// What that write brought was not stored.
+    pub(super) fn withdraw(&mut self, producer: ProducerId, write: WriteId) {
+        if let Some(offsets) = self.pending.get_mut(&producer) {
+            offsets.retain(|_, entry| entry.write != write);
+        }
+        self.pending.retain(|_, offsets| !offsets.is_empty());
+    }
+
+    /// Forgets what earlier writes said.
+    pub(super) fn remove(&mut self, at: &TopicPartition, write: WriteId) {
+        if self.committed.get(at).is_some_and(|entry| entry.write < write) {
+            self.committed.remove(at);
+        }
+        for offsets in self.pending.values_mut() {
+            if offsets.get(at).is_some_and(|entry| entry.write < write) {
+                offsets.remove(at);
+            }
+        }
+        self.pending.retain(|_, offsets| !offsets.is_empty());
+    }
+}
