@@ -3,7 +3,7 @@
 use super::member::Member;
 use super::rebalance::Wait;
 use super::writes::{Purpose, Replacement};
-use super::{Effect, Effects, Group, Join, JoinAnswer, MemberId, Membership, Phase, Refusal, Token};
+use super::{Effect, Effects, Group, Identity, Join, JoinAnswer, MemberId, Membership, Phase, Refusal, Token};
 
 impl Group {
     /// A member wants to be part of the next generation. The answer is [`Effect::Joined`].
@@ -30,7 +30,7 @@ impl Group {
         if self.phase == Phase::Dead {
             return Err(Refusal::Gone);
         }
-        if !self.has_room(join.identity.member.as_ref()) {
+        if !self.has_room(&join.identity) {
             self.turn_away(join.identity.member.as_ref(), now_ms, out);
             return Err(Refusal::Full);
         }
@@ -52,18 +52,22 @@ impl Group {
     }
 
     /// KIP-389. While members join anew it counts who did, so that after a restart with a lower limit the
-    /// last ones stay out.
-    fn has_room(&self, id: Option<&MemberId>) -> bool {
-        let member = id.and_then(|id| self.members.get(id));
-        match self.phase {
-            Phase::Empty | Phase::Dead => true,
-            Phase::Preparing(_) => {
-                member.is_some_and(|member| member.joining.is_some())
-                    || self.members.joining_count() < self.rules.members_max
+    /// last ones stay out. A static member that is back takes its own place.
+    fn has_room(&self, identity: &Identity) -> bool {
+        let by_instance = identity.instance.as_ref().and_then(|instance| self.members.with_instance(instance));
+        let member = identity.member.as_ref().or(by_instance).and_then(|id| self.members.get(id));
+        let members_max = self.rules.members_max;
+        match (&self.phase, member) {
+            (Phase::Empty | Phase::Dead, _) => true,
+            (Phase::Preparing(_), Some(member)) => {
+                member.joining.is_some() || self.members.joining_count() < members_max
             }
-            Phase::Completing | Phase::Stable => {
-                member.is_some() || self.members.len() < self.rules.members_max
+            // Static members who miss the round stay, and must not add up over many rounds.
+            (Phase::Preparing(_), None) => {
+                self.members.joining_count() < members_max && self.members.len() < 2 * members_max
             }
+            (Phase::Completing | Phase::Stable, Some(_)) => true,
+            (Phase::Completing | Phase::Stable, None) => self.members.len() < members_max,
         }
     }
 

@@ -1,7 +1,10 @@
+mod client;
 mod joining;
 mod leaving;
 mod offsets;
 mod offsets_expiry;
+mod random;
 mod script;
+mod simulation;
 mod statics;
 mod syncing;
