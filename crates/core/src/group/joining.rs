@@ -3,7 +3,9 @@
 use super::member::Member;
 use super::rebalance::Wait;
 use super::writes::{Purpose, Replacement};
-use super::{Effect, Effects, Group, Identity, Join, JoinAnswer, MemberId, Membership, Phase, Refusal, Token};
+use super::{
+    Effect, Effects, Group, Identity, Join, JoinAnswer, MemberId, Membership, Phase, Refusal, Token,
+};
 
 impl Group {
     /// A member wants to be part of the next generation. The answer is [`Effect::Joined`].
@@ -54,7 +56,8 @@ impl Group {
     /// KIP-389. While members join anew it counts who did, so that after a restart with a lower limit the
     /// last ones stay out. A static member that is back takes its own place.
     fn has_room(&self, identity: &Identity) -> bool {
-        let by_instance = identity.instance.as_ref().and_then(|instance| self.members.with_instance(instance));
+        let by_instance =
+            identity.instance.as_ref().and_then(|instance| self.members.with_instance(instance));
         let member = identity.member.as_ref().or(by_instance).and_then(|id| self.members.get(id));
         let members_max = self.rules.members_max;
         match (&self.phase, member) {

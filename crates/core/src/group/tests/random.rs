@@ -62,21 +62,20 @@ fn op() -> impl Strategy<Value = Op> {
         1 => prop::bool::weighted(0.2).prop_map(|gone| if gone { Op::TopicGone } else { Op::Forget(0) }),
         1 => Just(Op::Delete),
         8 => prop_oneof![1i64..500, 1000i64..8000, 8000i64..90_000].prop_map(Op::Pass),
-        25 => prop::bool::weighted(0.97).prop_map(|stored| Op::Persist { stored }),
+        14 => prop::bool::weighted(0.97).prop_map(|stored| Op::Persist { stored }),
         1 => (0usize..4).prop_map(|stored| Op::Restart { stored }),
     ]
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
-    (prop_oneof![Just(0i64), Just(1_000)], 3usize..8, prop_oneof![Just(40_000i64), Just(i64::MAX / 4)]).prop_map(
-        |(initial_delay_ms, members_max, offsets_retention_ms)| Rules {
+    (prop_oneof![Just(0i64), Just(1_000)], 3usize..8, prop_oneof![Just(40_000i64), Just(i64::MAX / 4)])
+        .prop_map(|(initial_delay_ms, members_max, offsets_retention_ms)| Rules {
             initial_delay_ms,
             members_max,
             offsets_retention_ms,
             empty_kept_ms: 20_000,
             ..Rules::default()
-        },
-    )
+        })
 }
 
 proptest! {

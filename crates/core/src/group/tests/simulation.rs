@@ -247,8 +247,22 @@ impl Simulation {
         self.group = Group::restore(self.rules, self.log.clone(), self.now_ms, &mut self.out);
         assert!(matches!(self.group.state(), State::Empty | State::Stable | State::PreparingRebalance));
         assert!(self.group.generation() >= self.last_shared || self.log_is_of_nobody());
-        if self.log_is_of_nobody() {
-            self.forget_group();
+        match self.log_is_of_nobody() {
+            true => self.forget_group(),
+            false => self.check_restored(),
+        }
+    }
+
+    /// What members were told to own, they own still.
+    fn check_restored(&self) {
+        let generation = self.group.generation();
+        for (id, member) in self.group.members.iter() {
+            let owner = member.instance.as_ref().unwrap_or(id);
+            let told = self.owners.range((generation, 0)..(generation + 1, 0));
+            for (&(_, partition), told) in told {
+                let owns = member.assignment.contains(&(partition as u8));
+                assert_eq!(owns, told == owner, "partition {partition} of {owner} in {generation}");
+            }
         }
     }
 
@@ -341,9 +355,7 @@ impl Simulation {
     }
 
     fn commit_was_promised(&mut self, at: TopicPartition, offset: i64) {
-        let says = |record: &GroupRecord| {
-            matches!(record, GroupRecord::Offset(found, value) if *found == at && value.offset == offset)
-        };
+        let says = |record: &GroupRecord| matches!(record, GroupRecord::Offset(found, value) if *found == at && value.offset == offset);
         let stored = self.log.iter().rev().find_map(|stored| match stored {
             Stored::Record(record) if says(record) => Some(None),
             Stored::InTransaction(producer, record) if says(record) => Some(Some(producer.0)),
@@ -361,7 +373,8 @@ impl Simulation {
         for record in records {
             let GroupRecord::OffsetGone(at) = record else { continue };
             let kept_until_ms = |ms: i64| ms + self.rules.offsets_retention_ms;
-            let overdue = committed.get(at).is_some_and(|value| kept_until_ms(value.committed_ms) <= self.now_ms);
+            let overdue =
+                committed.get(at).is_some_and(|value| kept_until_ms(value.committed_ms) <= self.now_ms);
             assert!(self.removing || overdue, "{at} is gone too soon");
         }
     }

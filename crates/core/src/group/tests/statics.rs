@@ -1,6 +1,7 @@
 //! Static members (KIP-345): known by their instance over restarts.
 
 use super::script::{check, rules};
+use crate::group::Rules;
 
 /// Static members x and y and a stable group, led by x.
 const FORMED: &str = "join 1 static=x knows=range,sticky; at 0; join 2 static=y knows=range,sticky; \
@@ -89,6 +90,20 @@ fn one_that_comes_back_while_shares_are_worked_out_starts_over() {
 }
 
 #[test]
+fn a_full_group_has_room_for_one_that_comes_back() {
+    check(
+        Rules { members_max: 1, ..rules() },
+        "join 1 static=x; at 0; sync 2 as=m1 gen=1 gives=m1:p; join 3 static=x; join 4 static=y",
+        &[
+            "1: m1 in 1 range leads m1",
+            "2: gets p",
+            "3: m3 in 1 range follows m1",
+            "4: the group has as many members as it may",
+        ],
+    );
+}
+
+#[test]
 fn two_that_start_with_one_instance_fence_each_other() {
     check_formed(
         "join 6 as=m1 static=x knows=range; join 7 static=z knows=range; join 8 static=z knows=range;
@@ -172,6 +187,15 @@ fn a_comeback_that_cannot_be_written_is_refused_and_starts_a_round() {
 
 #[test]
 fn a_comeback_is_answered_by_the_round_that_overtakes_it() {
+    check_formed(
+        "hold; join 6 static=y knows=range; join 7 knows=range; persist; state; join 8 as=m1 static=x knows=range",
+        &[
+            "PreparingRebalance 2",
+            "8: m1 in 3 range leads m1 m6 m7",
+            "6: m6 in 3 range follows m1",
+            "7: m7 in 3 range follows m1",
+        ],
+    );
     check_formed(
         "hold; join 6 static=y knows=range; join 7 as=m1 static=x knows=range; persist; state",
         &["7: m1 in 3 range leads m1 m6", "6: m6 in 3 range follows m1", "CompletingRebalance 3"],

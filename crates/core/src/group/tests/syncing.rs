@@ -72,6 +72,23 @@ fn shares_that_a_new_round_overtakes_are_not_given_out() {
 }
 
 #[test]
+fn shares_that_were_overtaken_are_not_taken_for_those_of_the_next_round() {
+    check_joined(
+        "hold; sync 5 as=m1 gen=2 gives=m1:p; join 6 as=m2 says=more; join 7 as=m1; join 8 as=m3;
+         sync 9 as=m2 gen=3; persist; state; sync 10 as=m1 gen=3 gives=m1:q,m2:r; persist",
+        &[
+            "5: the group is rebalancing",
+            "7: m1 in 3 range leads m1 m2 m3",
+            "6: m2 in 3 range follows m1",
+            "8: m3 in 3 range follows m1",
+            "CompletingRebalance 3",
+            "10: gets q",
+            "9: gets r",
+        ],
+    );
+}
+
+#[test]
 fn shares_that_cannot_be_written_start_a_new_round() {
     check_joined(
         "hold; sync 5 as=m1 gen=2 gives=m1:p; sync 6 as=m2 gen=2; fail; state",
