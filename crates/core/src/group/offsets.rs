@@ -23,7 +23,7 @@ pub enum Fetched<'a> {
 pub(super) struct Written {
     token: Token,
     too_long: Vec<TopicPartition>,
-    producer: Option<Producer>,
+    pub(super) producer: Option<Producer>,
     offsets: Vec<(TopicPartition, CommittedOffset)>,
 }
 
@@ -95,13 +95,6 @@ impl Group {
 
     fn write_offsets(&mut self, written: Written, out: &mut Effects) {
         let write = self.writes.next_id();
-        // From here on the partitions are unstable: whoever reads on after the transaction must not start
-        // where it began.
-        if let Some(producer) = written.producer {
-            for (at, value) in &written.offsets {
-                self.offsets.put_pending(producer.id, at.clone(), value.clone(), write);
-            }
-        }
         let record =
             |(at, value): &(TopicPartition, CommittedOffset)| GroupRecord::Offset(at.clone(), value.clone());
         let records = written.offsets.iter().map(record).collect();
@@ -111,19 +104,17 @@ impl Group {
 
     pub(super) fn offsets_written(&mut self, write: WriteId, done: Written, stored: bool, out: &mut Effects) {
         let Written { token, too_long, producer, offsets } = done;
-        match (producer, stored) {
-            (None, true) => {
-                for (at, value) in offsets {
+        for (at, value) in offsets.into_iter().filter(|_| stored) {
+            match producer {
+                Some(producer) => self.offsets.put_pending(producer.id, at, value, write),
+                None => {
                     self.offsets.put(at.clone(), value, write);
                     self.plan_sweep_of(&at);
                 }
             }
-            (Some(_), true) => {}
-            (None, false) => self.plan_sweep(),
-            (Some(producer), false) => {
-                self.offsets.withdraw(producer.id, write);
-                self.plan_sweep();
-            }
+        }
+        if !stored {
+            self.plan_sweep();
         }
         let answer = match stored {
             true => Ok(too_long),
@@ -132,7 +123,7 @@ impl Group {
         out.push(Effect::Committed { token, answer });
     }
 
-    /// The end of a producer's transaction is in the log, after all its offsets.
+    /// The end of a producer's transaction is in the log, after all its offsets, whose writes were reported.
     pub fn transaction_ended(&mut self, producer: ProducerId, committed: bool) {
         if self.phase != Phase::Dead {
             self.offsets.end_transaction(producer, committed);
@@ -149,8 +140,15 @@ impl Group {
         if self.phase == Phase::Dead {
             return partitions.unwrap_or_default().iter().map(|at| (at.clone(), Fetched::Nothing)).collect();
         }
+        // What is on its way counts too: whoever reads on after the transaction must not start where it began.
+        let arriving = match require_stable {
+            true => self.writes.offsets_within_transactions(),
+            false => BTreeSet::new(),
+        };
+        let unstable =
+            |at: &TopicPartition| require_stable && (arriving.contains(at) || self.offsets.is_pending(at));
         let fetched = |at: &TopicPartition| match self.offsets.get(at) {
-            _ if require_stable && self.offsets.is_pending(at) => (at.clone(), Fetched::Unstable),
+            _ if unstable(at) => (at.clone(), Fetched::Unstable),
             Some(offset) => (at.clone(), Fetched::At(offset)),
             None => (at.clone(), Fetched::Nothing),
         };

@@ -14,7 +14,6 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct OffsetsTable {
     committed: BTreeMap<TopicPartition, Entry>,
-    /// From when they were sent until the transaction ends.
     pending: BTreeMap<ProducerId, BTreeMap<TopicPartition, Entry>>,
 }
 
@@ -70,14 +69,6 @@ impl OffsetsTable {
         for (at, entry) in ended.into_iter().filter(|_| committed) {
             self.put(at, entry.value, entry.write);
         }
-    }
-
-    /// What that write brought was not stored.
-    pub(super) fn withdraw(&mut self, producer: ProducerId, write: WriteId) {
-        if let Some(offsets) = self.pending.get_mut(&producer) {
-            offsets.retain(|_, entry| entry.write != write);
-        }
-        self.pending.retain(|_, offsets| !offsets.is_empty());
     }
 
     /// Forgets what earlier writes said.

@@ -80,6 +80,14 @@ impl Writes {
         }
         all
     }
+
+    pub(super) fn offsets_within_transactions(&self) -> BTreeSet<TopicPartition> {
+        let written = self.under_way.iter().filter_map(|write| match &write.purpose {
+            Purpose::Offsets(written) if written.producer.is_some() => Some(written),
+            _ => None,
+        });
+        written.flat_map(|written| written.partitions().cloned()).collect()
+    }
 }
 
 impl Group {

@@ -46,6 +46,15 @@ fn a_commit_that_cannot_be_written_did_not_happen() {
 }
 
 #[test]
+fn of_a_transactions_offsets_those_that_were_written_count() {
+    check(
+        rules(),
+        "commit 1 t-0=5 producer=7; hold; commit 2 t-0=6 producer=7; fail; end 7 commit; fetch t-0; restart; fetch t-0",
+        &["1: committed", "2: the write that it depends on failed", "t-0 5", "t-0 5"],
+    );
+}
+
+#[test]
 fn nobody_commits_to_a_group_that_has_members() {
     check_stable(
         "commit 3 t-0=5; commit 4 t-0=5 as=m9 gen=1; commit 5 t-0=5 as=m1 gen=2; commit 6 t-0=5 as=m1;
