@@ -1,0 +1,3 @@
+//! Records of the topics that the broker keeps for itself, as Kafka lays them out, so that its tools read them.
+
+pub mod offsets;
