@@ -7,6 +7,9 @@ use super::{
     Effect, Effects, Group, Identity, Join, JoinAnswer, MemberId, Membership, Phase, Refusal, Token,
 };
 
+/// Members know a handful. Choosing one takes time by their square.
+const PROTOCOLS_MAX: usize = 64;
+
 impl Group {
     /// A member wants to be part of the next generation. The answer is [`Effect::Joined`].
     pub fn join(&mut self, token: Token, join: Join, now_ms: i64, out: &mut Effects) {
@@ -81,6 +84,9 @@ impl Group {
     }
 
     fn goes_with(&self, join: &Join) -> bool {
+        if join.protocols.len() > PROTOCOLS_MAX {
+            return false;
+        }
         if self.phase == Phase::Empty {
             return !join.protocol_type.is_empty() && !join.protocols.is_empty();
         }

@@ -125,8 +125,12 @@ impl Group {
 
     /// The end of a producer's transaction is in the log, after all its offsets, whose writes were reported.
     pub fn transaction_ended(&mut self, producer: ProducerId, committed: bool) {
-        if self.phase != Phase::Dead {
-            self.offsets.end_transaction(producer, committed);
+        if self.phase == Phase::Dead {
+            return;
+        }
+        let ended = self.offsets.end_transaction(producer, committed);
+        ended.iter().for_each(|at| self.plan_sweep_of(at));
+        if self.offsets.is_empty() {
             self.plan_sweep();
         }
     }

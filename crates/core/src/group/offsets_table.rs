@@ -64,11 +64,14 @@ impl OffsetsTable {
         self.pending.entry(producer).or_default().insert(at, Entry { value, write });
     }
 
-    pub(super) fn end_transaction(&mut self, producer: ProducerId, committed: bool) {
+    /// Says which partitions it was about.
+    pub(super) fn end_transaction(&mut self, producer: ProducerId, committed: bool) -> Vec<TopicPartition> {
         let ended = self.pending.remove(&producer).unwrap_or_default();
+        let partitions = ended.keys().cloned().collect();
         for (at, entry) in ended.into_iter().filter(|_| committed) {
             self.put(at, entry.value, entry.write);
         }
+        partitions
     }
 
     /// Forgets what earlier writes said.

@@ -39,7 +39,7 @@ impl Group {
             // Only offsets are ever part of a transaction.
             Stored::InTransaction(..) => {}
             Stored::TransactionEnded { producer, committed } => {
-                self.offsets.end_transaction(producer, committed);
+                let _ended = self.offsets.end_transaction(producer, committed);
             }
         }
     }

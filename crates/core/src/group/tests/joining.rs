@@ -171,6 +171,13 @@ fn protocols_must_go_with_those_of_the_others() {
 }
 
 #[test]
+fn a_member_knows_a_limited_number_of_protocols() {
+    let knowing = |count| format!("join 1 knows={}; at 0", vec!["range"; count].join(","));
+    check(rules(), &knowing(64), &["1: m1 in 1 range leads m1"]);
+    check(rules(), &knowing(65), &["1: the member's protocols do not go with those of the group"]);
+}
+
+#[test]
 fn those_who_do_not_join_again_in_time_are_out() {
     check(
         rules(),

@@ -8,3 +8,4 @@ mod script;
 mod simulation;
 mod statics;
 mod syncing;
+mod words;

@@ -10,6 +10,15 @@ use crate::group::*;
 /// The first two share an instance, the third is static too.
 pub(super) const CLIENTS: usize = 6;
 
+/// A request without an answer.
+#[derive(Default)]
+struct Asked {
+    /// Who joins or syncs.
+    client: Option<usize>,
+    /// What a commit says.
+    commit: Option<(TopicPartition, i64)>,
+}
+
 pub(super) struct Simulation {
     rules: Rules,
     group: Group,
@@ -19,8 +28,7 @@ pub(super) struct Simulation {
     writes: VecDeque<(WriteId, Vec<Stored>)>,
     log: Vec<Stored>,
     last_token: u64,
-    /// Requests without an answer, and what a commit among them says.
-    asked: BTreeMap<Token, (Option<usize>, Vec<(TopicPartition, i64)>)>,
+    asked: BTreeMap<Token, Asked>,
     /// Who was told to own a partition in a generation.
     owners: BTreeMap<(i32, i32), Arc<str>>,
     last_shared: i32,
@@ -91,7 +99,7 @@ impl Simulation {
                     .clone();
             }
             Op::Forget(partition) => {
-                let token = self.token(None, Vec::new());
+                let token = self.token(Asked::default());
                 self.removing = true;
                 self.group.delete_offsets(token, vec![at(partition)], &mut self.out);
             }
@@ -100,7 +108,7 @@ impl Simulation {
                 self.group.topic_deleted("t", &mut self.out);
             }
             Op::Delete => {
-                let token = self.token(None, Vec::new());
+                let token = self.token(Asked::default());
                 self.removing = true;
                 self.group.delete(token, &mut self.out);
             }
@@ -113,10 +121,10 @@ impl Simulation {
         self.compare();
     }
 
-    fn token(&mut self, client: Option<usize>, commits: Vec<(TopicPartition, i64)>) -> Token {
+    fn token(&mut self, asked: Asked) -> Token {
         self.last_token += 1;
         let token = Token(self.last_token);
-        self.asked.insert(token, (client, commits));
+        self.asked.insert(token, asked);
         token
     }
 
@@ -145,14 +153,14 @@ impl Simulation {
     }
 
     fn join(&mut self, n: usize) {
-        let token = self.token(Some(n), Vec::new());
+        let token = self.token(Asked { client: Some(n), commit: None });
         let fresh_id = format!("m{:04}", token.0).into();
         self.clients[n].doing = Doing::Joining(token);
         self.group.join(token, self.clients[n].join(fresh_id), self.now_ms, &mut self.out);
     }
 
     fn sync(&mut self, n: usize, members: &[MemberId]) {
-        let token = self.token(Some(n), Vec::new());
+        let token = self.token(Asked { client: Some(n), commit: None });
         self.clients[n].doing = Doing::Syncing(token);
         self.group.sync(token, self.clients[n].sync(members), &mut self.out);
     }
@@ -169,7 +177,7 @@ impl Simulation {
         };
         self.last_offset += 1;
         let at = at(self.last_offset as i32 % PARTITIONS);
-        let token = self.token(None, vec![(at.clone(), self.last_offset)]);
+        let token = self.token(Asked { client: None, commit: Some((at.clone(), self.last_offset)) });
         let offset =
             OffsetToCommit { at, offset: self.last_offset, leader_epoch: Some(3), metadata: "".into() };
         let producer = producer.map(|id| Producer { id: ProducerId(id), epoch: 0 });
@@ -241,8 +249,8 @@ impl Simulation {
                 self.append(records);
             }
         }
-        for (_, (client, _)) in std::mem::take(&mut self.asked) {
-            client.into_iter().for_each(|n| self.clients[n].doing = Doing::Nothing);
+        for (_, asked) in std::mem::take(&mut self.asked) {
+            asked.client.into_iter().for_each(|n| self.clients[n].doing = Doing::Nothing);
         }
         self.group = Group::restore(self.rules, self.log.clone(), self.now_ms, &mut self.out);
         assert!(matches!(self.group.state(), State::Empty | State::Stable | State::PreparingRebalance));
@@ -294,19 +302,18 @@ impl Simulation {
                 if let JoinAnswer::Joined(membership) = &answer {
                     self.check_membership(membership);
                 }
-                let (client, _) = self.answered(token);
-                self.clients[client.expect("a join")].joined(token, answer);
+                let n = self.answered(token).client.expect("a join");
+                self.clients[n].joined(token, answer);
             }
             Effect::Synced { token, answer } => {
-                let (client, _) = self.answered(token);
-                let n = client.expect("a sync");
+                let n = self.answered(token).client.expect("a sync");
                 self.clients[n].synced(token, answer);
                 self.check_share(n);
             }
             Effect::Committed { token, answer } => {
-                let (_, commits) = self.answered(token);
+                let (at, offset) = self.answered(token).commit.expect("a commit");
                 if answer.is_ok() {
-                    commits.into_iter().for_each(|(at, offset)| self.commit_was_promised(at, offset));
+                    self.commit_was_promised(at, offset);
                 }
             }
             Effect::OffsetsDeleted { token, .. } | Effect::Deleted { token, .. } => {
@@ -328,7 +335,7 @@ impl Simulation {
         }
     }
 
-    fn answered(&mut self, token: Token) -> (Option<usize>, Vec<(TopicPartition, i64)>) {
+    fn answered(&mut self, token: Token) -> Asked {
         self.asked.remove(&token).unwrap_or_else(|| panic!("{token:?} was answered before"))
     }
 
