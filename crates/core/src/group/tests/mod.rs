@@ -1,6 +1,7 @@
 mod client;
 mod joining;
 mod leaving;
+mod observing;
 mod offsets;
 mod offsets_expiry;
 mod random;
