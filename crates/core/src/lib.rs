@@ -4,8 +4,10 @@ pub mod access;
 pub mod exchange;
 pub mod message;
 pub mod names;
+pub mod producer;
 pub mod queue;
 pub mod range_set;
+pub mod stream;
 pub mod topology;
 pub mod value;
 
