@@ -9,6 +9,7 @@ pub mod queue;
 pub mod range_set;
 pub mod stream;
 pub mod topology;
+pub mod transaction;
 pub mod value;
 
 pub use value::{Table, Value};

@@ -1,0 +1,6 @@
+mod classic;
+mod incarnations;
+mod newer;
+mod restarts;
+mod script;
+mod timing;
