@@ -76,6 +76,8 @@ struct Client {
     epoch: i16,
     next_sequence: i32,
     guard: Option<Guard>,
+    /// It was got since the last transaction ended.
+    guard_is_fresh: bool,
 }
 
 struct Run {
@@ -84,6 +86,8 @@ struct Run {
     log: Vec<(u64, Entry)>,
     clients: BTreeMap<i64, Client>,
     snapshots: Vec<Vec<u8>>,
+    /// What was once visible stays so.
+    stable: u64,
 }
 
 impl Run {
@@ -93,7 +97,7 @@ impl Run {
             false => TransactionVersion::Classic,
         };
         let stream = Stream::new(Rules::default(), 0, 0);
-        Run { version, stream, log: Vec::new(), clients: BTreeMap::new(), snapshots: Vec::new() }
+        Run { version, stream, log: Vec::new(), clients: BTreeMap::new(), snapshots: Vec::new(), stable: 0 }
     }
 
     fn step(&mut self, op: Op) {
@@ -164,7 +168,8 @@ impl Run {
         let mut guard = client.guard;
         if fresh_guard {
             guard = self.stream.verification(&sender, self.version, 0).unwrap();
-            self.clients.get_mut(&id).unwrap().guard = guard;
+            let client = self.clients.get_mut(&id).unwrap();
+            (client.guard, client.guard_is_fresh) = (guard, true);
         }
         let repeated = self.batches_of(producer).rev().take(5).any(|(_, earlier)| earlier == batch);
         match self.stream.append(&batch, guard, 0) {
@@ -172,6 +177,7 @@ impl Run {
                 assert_eq!(offset, self.end_of_log());
                 assert!(first_sequence == client.next_sequence || !known, "a gap");
                 assert!(transactional || !open, "outside of the open transaction");
+                assert!(!transactional || open || self.clients[&id].guard_is_fresh, "verified too early");
                 self.log.push((offset, Entry::Batch(batch)));
                 self.clients.get_mut(&id).unwrap().next_sequence = first_sequence + records as i32;
             }
@@ -218,6 +224,7 @@ impl Run {
                 assert_eq!(offset, self.end_of_log());
                 self.log.push((offset, Entry::Marker(marker)));
                 let client = self.clients.get_mut(&id).unwrap();
+                client.guard_is_fresh = false;
                 if newer && !late {
                     (client.epoch, client.next_sequence) = (epoch, 0);
                 }
@@ -256,10 +263,12 @@ impl Run {
         }
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
         let stream = &self.stream;
         let stable = stream.last_stable_offset();
         assert!(stream.log_start() <= stable && stable <= stream.high_watermark());
+        assert!(self.stable <= stable, "the reader saw {} and now only {stable}", self.stable);
+        self.stable = stable;
         assert_eq!(stream.end(), self.end_of_log());
         for step in [1, 7, 1000] {
             let seen = reader::committed(stream, &self.log, step);
