@@ -5,6 +5,7 @@
 //! | [`api`]      | the APIs served, their versions, and the frames around them          |
 //! | [`messages`] | the fields of every request and response                             |
 //! | [`error`]    | error codes                                                          |
+//! | [`internal`] | records of the topics that the broker keeps for itself               |
 //! | [`wire`]     | the types of fields; how decoding can fail                           |
 //! | [`text`]     | text that shares the buffer it came in                               |
 //!
@@ -15,15 +16,18 @@
 pub mod api;
 mod define;
 pub mod error;
+pub mod internal;
 pub mod messages;
 #[cfg(test)]
 mod sample;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod versioned;
 pub mod wire;
 
 pub use api::{Api, Request, RequestError, RequestHeader, Response};
 pub use error::ErrorCode;
 pub use text::Text;
+pub use versioned::VersionedError;
 pub use wire::{DecodeError, Encoded, Records, Splice, Uuid};
