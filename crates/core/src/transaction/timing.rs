@@ -27,9 +27,9 @@ impl Coordinator {
             _ if transaction.in_transition() => None,
             State::Ongoing => {
                 let started_ms = record.started_ms.unwrap_or(record.updated_ms);
-                Some(started_ms + i64::from(record.timeout_ms) + 1)
+                Some(started_ms.saturating_add(i64::from(record.timeout_ms) + 1))
             }
-            _ => Some(record.updated_ms + self.rules.expiration_ms),
+            _ => Some(record.updated_ms.saturating_add(self.rules.expiration_ms)),
         };
         let before = std::mem::replace(&mut transaction.deadline_ms, deadline_ms);
         if let Some(due_ms) = before {

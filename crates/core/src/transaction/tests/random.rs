@@ -71,7 +71,7 @@ impl Run {
                 let request = self.network.remove(number % self.network.len());
                 self.hand_over(request, choice / 8);
             }
-            70..85 => drop(self.broker.persist()),
+            70..85 => drop(self.broker.persist(number)),
             85..100 if !self.broker.delayed.is_empty() => {
                 self.broker.do_delayed(number % self.broker.delayed.len());
             }

@@ -219,9 +219,10 @@ impl Broker {
         self.carry_out();
     }
 
-    /// The oldest record is on disk.
-    pub(super) fn persist(&mut self) -> bool {
-        let Some(effect) = self.persisting.pop_front() else { return false };
+    /// A record is on disk, not always the oldest.
+    pub(super) fn persist(&mut self, choice: usize) -> bool {
+        let at = choice % self.persisting.len().max(1);
+        let Some(effect) = self.persisting.remove(at) else { return false };
         let ticket = self.write(effect);
         self.coordinator.persisted(ticket, self.now_ms, &mut self.out);
         self.carry_out();
@@ -297,7 +298,7 @@ impl Broker {
     /// Until nothing is under way.
     pub(super) fn settle(&mut self) {
         loop {
-            let persisted = self.persist();
+            let persisted = self.persist(0);
             let delayed = !self.delayed.is_empty();
             if delayed {
                 self.do_delayed(0);
