@@ -1,4 +1,4 @@
-//! The coordinator of transactions: one state for each transactional id, as a machine that takes calls and pushes effects.
+//! The coordinator of transactions: a state for each transactional id, as a machine that takes calls and pushes effects.
 //!
 //! ```text
 //!            add partitions              end                    all marked

@@ -1,4 +1,5 @@
-//! The record of a control batch that ends a transaction. Clients skip it; those that read what is committed look at its key.
+//! The record of a control batch that ends a transaction. Clients do not give it to their users, but look at its key
+//! when they read what is committed.
 
 use bytes::Bytes;
 

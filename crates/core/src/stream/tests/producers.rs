@@ -58,7 +58,8 @@ fn an_unknown_producer_may_go_on_where_it_was() {
 #[test]
 fn sequences_go_on_at_zero_after_the_highest() {
     check(
-        "append 7/0 @2147483646 x2; append 7/0 @0; append 8/0 @2147483646 x4; append 8/0 @2; append 8/0 @2147483646 x4",
+        "append 7/0 @2147483646 x2; append 7/0 @0; append 8/0 @2147483646 x4; append 8/0 @2;
+         append 8/0 @2147483646 x4",
         &["at 0", "at 2", "at 3", "at 7", "before at 3-6"],
     );
 }

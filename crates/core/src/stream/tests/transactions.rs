@@ -21,7 +21,8 @@ fn an_open_transaction_holds_the_stable_offset_back() {
 #[test]
 fn an_ended_transaction_is_undecided_until_its_marker_is_stored() {
     check(
-        "append 7/0 @0 txn v1; append 8/0 @0 txn v1; stored; commit 8/0; commit 7/0; append; stored 3; offsets; stored 4; offsets",
+        "append 7/0 @0 txn v1; append 8/0 @0 txn v1; stored; commit 8/0; commit 7/0; append; stored 3;
+         offsets; stored 4; offsets",
         &[
             "at 0",
             "at 1",
@@ -45,7 +46,8 @@ fn a_reader_waits_at_the_stable_offset() {
 #[test]
 fn aborted_transactions_are_told_to_who_reads_their_records() {
     check(
-        "append 7/0 @0 txn v1; append 8/0 @0 txn v1; abort 8/0; append; abort 7/0; append 8/0 @1 txn v1; commit 8/0;
+        "append 7/0 @0 txn v1; append 8/0 @0 txn v1; abort 8/0; append; abort 7/0; append 8/0 @1 txn v1;
+         commit 8/0;
          aborted 0 9; aborted 3 4; aborted 5 9; aborted 0 1",
         &[
             "at 0",
@@ -66,7 +68,8 @@ fn aborted_transactions_are_told_to_who_reads_their_records() {
 #[test]
 fn aborted_transactions_are_forgotten_with_their_records() {
     check(
-        "append 7/0 @0 txn v1; abort 7/0; append 7/0 @1 txn v1; abort 7/0; stored; trim 1; aborted 0 9; trim 2; aborted 0 9; read 1",
+        "append 7/0 @0 txn v1; abort 7/0; append 7/0 @1 txn v1; abort 7/0; stored; trim 1; aborted 0 9;
+         trim 2; aborted 0 9; read 1",
         &[
             "at 0",
             "marker at 1",
@@ -112,7 +115,8 @@ fn a_batch_that_was_verified_before_the_transaction_ended_comes_too_late() {
 #[test]
 fn the_first_of_several_waiting_batches_is_appended_first() {
     check(
-        "verify 7/0 @5 txn; verify 7/0 @4 txn; append 7/0 @5 txn guarded; append 7/0 @4 txn guarded; append 7/0 @5 txn",
+        "verify 7/0 @5 txn; verify 7/0 @4 txn; append 7/0 @5 txn guarded; append 7/0 @4 txn guarded;
+         append 7/0 @5 txn",
         &["sequence 5 of producer 7 where 4 was due", "at 0", "at 1"],
     );
 }
@@ -167,7 +171,8 @@ fn a_marker_fences_the_epochs_below_its_own() {
 #[test]
 fn by_the_newer_rules_a_late_marker_cannot_end_the_next_transaction() {
     check(
-        "append 7/0 @0 txn v2; commit 7/1 v2; commit 7/1 v2; append 7/1 @0 txn v2; commit 7/1 v2; commit 7/2 v2",
+        "append 7/0 @0 txn v2; commit 7/1 v2; commit 7/1 v2; append 7/1 @0 txn v2; commit 7/1 v2;
+         commit 7/2 v2",
         &[
             "at 0",
             "marker at 1",

@@ -77,7 +77,8 @@ fn the_next_transaction_starts_without_the_partitions_of_the_last() {
 #[test]
 fn asking_again_for_the_same_end_is_fine_and_for_the_other_is_not() {
     check(
-        "init a; add a 0/0 t; commit a 0/0; commit a 0/0; abort a 0/0; add a 0/0 t; abort a 0/0; abort a 0/0; commit a 0/0",
+        "init a; add a 0/0 t; commit a 0/0; commit a 0/0; abort a 0/0; add a 0/0 t; abort a 0/0;
+         abort a 0/0; commit a 0/0",
         &[
             "1 is 0/0",
             "2 added",
@@ -110,7 +111,8 @@ fn without_a_transaction_there_is_nothing_to_end() {
 fn while_a_record_is_written_or_markers_are_missing_others_have_to_try_again() {
     let said = |token: u32| format!("{token} {CONCURRENT}");
     check(
-        "init a; hold; add a 0/0 t; add a 0/0 u; init a; commit a 0/0; persist; commit a 0/0; persist; commit a 0/0; add a 0/0 t; init a",
+        "init a; hold; add a 0/0 t; add a 0/0 u; init a; commit a 0/0; persist; commit a 0/0; persist;
+         commit a 0/0; add a 0/0 t; init a",
         &[
             "1 is 0/0",
             "persist a Ongoing 0/0 [t]",
@@ -148,7 +150,8 @@ fn unknown_ids_and_epochs_are_told_apart() {
 #[test]
 fn a_partition_is_verified_while_the_transaction_includes_it() {
     check(
-        "init a; verify a 0/0 t; add a 0/0 t; verify a 0/0 t; verify a 0/0 u; verify a 0/1 t; verify b 0/0 t; commit a 0/0; verify a 0/0 t",
+        "init a; verify a 0/0 t; add a 0/0 t; verify a 0/0 t; verify a 0/0 u; verify a 0/1 t;
+         verify b 0/0 t; commit a 0/0; verify a 0/0 t",
         &[
             "1 is 0/0",
             "the partition is not part of the transaction, which has to be aborted",
@@ -167,7 +170,8 @@ fn a_partition_is_verified_while_the_transaction_includes_it() {
 #[test]
 fn a_partition_is_verified_only_once_it_is_on_disk_and_no_more_when_the_end_is() {
     check(
-        "init a; hold; add a 0/0 t; verify a 0/0 t; persist; abort a 0/0; verify a 0/0 t; persist; verify a 0/0 t",
+        "init a; hold; add a 0/0 t; verify a 0/0 t; persist; abort a 0/0; verify a 0/0 t; persist;
+         verify a 0/0 t",
         &[
             "1 is 0/0",
             "persist a Ongoing 0/0 [t]",

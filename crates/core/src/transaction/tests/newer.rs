@@ -66,7 +66,8 @@ fn an_empty_transaction_can_be_aborted_but_not_committed() {
 fn a_client_that_goes_on_before_the_markers_are_written_has_to_try_again() {
     let said = |token: u32| format!("{token} {CONCURRENT}");
     check(
-        "init a; add a 0/0 t v2; hold; commit a 0/0 v2; persist; add a 0/1 t v2; commit a 0/0 v2; mark t; add a 0/1 t v2; persist; add a 0/1 t v2",
+        "init a; add a 0/0 t v2; hold; commit a 0/0 v2; persist; add a 0/1 t v2; commit a 0/0 v2; mark t;
+         add a 0/1 t v2; persist; add a 0/1 t v2",
         &[
             "1 is 0/0",
             "2 added",
@@ -85,7 +86,8 @@ fn a_client_that_goes_on_before_the_markers_are_written_has_to_try_again() {
 #[test]
 fn when_the_epochs_are_used_up_the_end_brings_a_new_id() {
     check(
-        "given a 5/32766 Ongoing t v2; commit a 5/32766 v2; commit a 5/32766 v2; abort a 5/32766 v2; show a; add a 0/0 t v2; commit a 5/32766 v2",
+        "given a 5/32766 Ongoing t v2; commit a 5/32766 v2; commit a 5/32766 v2; abort a 5/32766 v2;
+         show a; add a 0/0 t v2; commit a 5/32766 v2",
         &[
             "1 ended, now 0/0",
             "Commit 5/32767 in t",

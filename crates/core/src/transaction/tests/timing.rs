@@ -9,7 +9,8 @@ const WEEK_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 fn a_transaction_that_takes_too_long_is_aborted_and_its_producer_fenced() {
     let fenced = |token: u32| format!("{token} {FENCED}");
     check(
-        "init a; at 5; add a 0/0 t; timeout; at 1005; show a; at 1006; show a; add a 0/0 t; commit a 0/0; init a expect=0/0; init a",
+        "init a; at 5; add a 0/0 t; timeout; at 1005; show a; at 1006; show a; add a 0/0 t; commit a 0/0;
+         init a expect=0/0; init a",
         &[
             "1 is 0/0",
             "2 added",
