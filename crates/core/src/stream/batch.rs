@@ -50,6 +50,8 @@ pub enum AppendError {
     StaleEpoch { producer: Producer, current: i16 },
     #[error("no transaction of producer {} is known to include this partition", producer.id.0)]
     NotInTransaction { producer: Producer },
+    #[error("producer {} was verified before its last transaction ended here", producer.id.0)]
+    VerifiedTooEarly { producer: Producer },
     #[error("producer {} has a transaction open and sent something outside of it", producer.id.0)]
     OutsideTransaction { producer: Producer },
     #[error("the partition remembers {most} producers, and none is idle")]

@@ -94,7 +94,7 @@ impl Stream {
 
     /// Whether a batch can only be appended with a guard (KIP-890): a producer's first of each transaction must
     /// be. Whoever gets a guard lets the transaction's coordinator verify, or add, the partition, and appends with the
-    /// guard then. A guard that outlives its transaction is worth nothing.
+    /// guard then. A guard that outlives its transaction is worth nothing: whoever comes with it starts over.
     pub fn verification(
         &mut self,
         sender: &Sender,
@@ -146,14 +146,16 @@ impl Stream {
     }
 
     fn check(&self, sender: &Sender, guard: Option<Guard>) -> Result<(), AppendError> {
-        let known = self.producers.get(sender.producer.id);
-        let needs_guard =
-            sender.transactional && !known.is_some_and(|state| state.has_open(sender.producer.epoch));
-        if needs_guard && !self.verifications.holds(sender.producer.id, guard) {
-            return Err(AppendError::NotInTransaction { producer: sender.producer });
+        let producer = sender.producer;
+        let known = self.producers.get(producer.id);
+        if let Some(state) = known {
+            state.check_epoch(producer)?;
+        }
+        if sender.transactional && !known.is_some_and(|state| state.has_open(producer.epoch)) {
+            let guard = guard.ok_or(AppendError::NotInTransaction { producer })?;
+            self.verifications.check(producer, guard)?;
         }
         let Some(state) = known else { return self.verifications.check_sequence(sender) };
-        state.check_epoch(sender.producer)?;
         state.check_sequence(sender)?;
         state.check_open(sender)
     }

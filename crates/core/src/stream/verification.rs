@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::{AppendError, Sender};
-use crate::producer::{ProducerId, TransactionVersion};
+use crate::producer::{Producer, ProducerId, TransactionVersion};
 
 /// Shows that a batch was verified since the producer's last transaction ended here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +54,11 @@ impl Verifications {
         waiting.guard
     }
 
-    pub(super) fn holds(&self, id: ProducerId, guard: Option<Guard>) -> bool {
-        guard.is_some() && self.by_id.get(&id).map(|waiting| waiting.guard) == guard
+    pub(super) fn check(&self, producer: Producer, guard: Guard) -> Result<(), AppendError> {
+        match self.by_id.get(&producer.id) {
+            Some(waiting) if waiting.guard == guard => Ok(()),
+            _ => Err(AppendError::VerifiedTooEarly { producer }),
+        }
     }
 
     /// For a producer that is not known here, what waits says what is due. With an epoch for each transaction it is 0.

@@ -61,13 +61,15 @@ impl Coordinator {
         self.transactions.get(transactional_id).ok_or(TransactionError::UnknownMapping)
     }
 
-    /// Aborts the ongoing transaction and leaves its client behind. Two epochs up: one below the current epoch would
-    /// count as a repetition of what ended the transaction.
+    /// Aborts the ongoing transaction against its client's will. After a time-out the epoch is one up, as if the client
+    /// had aborted: by the newer rules it may ask for that, and go on. For a new incarnation it is two up, so that the
+    /// old one cannot.
     pub(super) fn fence(&mut self, id: &TransactionalId, token: Option<u64>, now_ms: i64, out: &mut Effects) {
         let record = &self.transactions[id].record;
         let mut next = record.changed(State::PrepareAbort, now_ms);
         next.version = TransactionVersion::EpochPerTransaction;
-        next.producer.epoch = record.producer.epoch.saturating_add(2);
+        let epochs = if token.is_some() { 2 } else { 1 };
+        next.producer.epoch = record.producer.epoch.saturating_add(epochs);
         self.persist(id, Some(next), None, Then::Fenced { token }, out);
     }
 

@@ -189,7 +189,9 @@ impl Run {
                 assert!(self.batches_of(producer).any(same), "never came before");
             }
             Err(AppendError::OutOfOrder { .. }) => assert!(off != 0 && !repeated),
-            Err(AppendError::NotInTransaction { .. }) => assert!(transactional && !fresh_guard),
+            Err(AppendError::NotInTransaction { .. } | AppendError::VerifiedTooEarly { .. }) => {
+                assert!(transactional && !fresh_guard);
+            }
             Err(AppendError::OutsideTransaction { .. }) => assert!(open && !transactional),
             Err(other) => panic!("{other}"),
         }

@@ -108,7 +108,7 @@ fn a_transactional_batch_needs_a_verified_transaction() {
 fn a_batch_that_was_verified_before_the_transaction_ended_comes_too_late() {
     check(
         "verify 7/0 @0 txn; abort 7/0; append 7/0 @0 txn guarded; verify 7/0 @0 txn; append 7/0 @0 txn guarded",
-        &["marker at 0", "no transaction of producer 7 is known to include this partition", "at 1"],
+        &["marker at 0", "producer 7 was verified before its last transaction ended here", "at 1"],
     );
 }
 

@@ -16,12 +16,28 @@ fn a_transaction_that_takes_too_long_is_aborted_and_its_producer_fenced() {
             "2 added",
             "timeout Some(1006)",
             "Ongoing 0/0 [t]",
-            "Abort 0/2 in t",
-            "CompleteAbort 0/2 []",
+            "Abort 0/1 in t",
+            "CompleteAbort 0/1 []",
             &fenced(3),
             &fenced(4),
             &fenced(5),
-            "6 is 0/3",
+            "6 is 0/2",
+        ],
+    );
+}
+
+#[test]
+fn by_the_newer_rules_a_client_that_was_too_slow_aborts_and_goes_on() {
+    check(
+        "init a; add a 0/0 t v2; at 1001; add a 0/0 u v2; commit a 0/0 v2; abort a 0/0 v2; add a 0/1 t v2",
+        &[
+            "1 is 0/0",
+            "2 added",
+            "Abort 0/1 in t",
+            &format!("3 {FENCED}"),
+            "4 a transaction that is CompleteAbort cannot end so",
+            "5 ended, now 0/1",
+            "6 added",
         ],
     );
 }
@@ -30,7 +46,7 @@ fn a_transaction_that_takes_too_long_is_aborted_and_its_producer_fenced() {
 fn more_partitions_give_no_more_time() {
     check(
         "init a; add a 0/0 t; at 900; add a 0/0 u; timeout; at 1001; show a",
-        &["1 is 0/0", "2 added", "3 added", "timeout Some(1001)", "Abort 0/2 in t u", "CompleteAbort 0/2 []"],
+        &["1 is 0/0", "2 added", "3 added", "timeout Some(1001)", "Abort 0/1 in t u", "CompleteAbort 0/1 []"],
     );
 }
 
@@ -61,7 +77,7 @@ fn a_time_out_waits_for_a_record_under_way() {
             "2 added",
             "persist a Ongoing 0/0 [t u]",
             "3 added",
-            "persist a PrepareAbort 0/2 [t u]",
+            "persist a PrepareAbort 0/1 [t u]",
         ],
     );
 }

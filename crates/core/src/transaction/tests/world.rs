@@ -74,6 +74,8 @@ pub(super) struct Broker {
     persisting: VecDeque<Effect>,
     pub(super) delayed: Vec<Delayed>,
     adding: BTreeMap<u64, (Produce, Option<Guard>)>,
+    /// Under which transactional id a batch came, and by which rules.
+    verified_as: BTreeMap<i64, (&'static str, TransactionVersion)>,
     last_token: u64,
     /// Asked since the last start and not answered.
     open_tokens: BTreeSet<u64>,
@@ -98,6 +100,7 @@ impl Broker {
             persisting: VecDeque::new(),
             delayed: Vec::new(),
             adding: BTreeMap::new(),
+            verified_as: BTreeMap::new(),
             last_token: 0,
             open_tokens: BTreeSet::new(),
             answers: Vec::new(),
@@ -147,7 +150,8 @@ impl Broker {
     }
 
     /// A batch arrives. The first of a transaction is verified, or its partition added.
-    pub(super) fn produce(&mut self, id: &str, batch: Produce, version: TransactionVersion) {
+    pub(super) fn produce(&mut self, id: &'static str, batch: Produce, version: TransactionVersion) {
+        self.verified_as.insert(batch.tag, (id, version));
         let guard =
             self.partitions[batch.partition].stream.verification(&sender(&batch), version, self.now_ms);
         let guard = match guard {
@@ -193,6 +197,10 @@ impl Broker {
             }
             Ok(Appended::Before { last_offset, .. }) => partition.appended.push((last_offset, produce)),
             Err(stream::AppendError::StaleEpoch { .. }) => self.outcomes.push((produce, Outcome::Fenced)),
+            Err(stream::AppendError::VerifiedTooEarly { .. }) => {
+                let (id, version) = self.verified_as[&produce.tag];
+                self.produce(id, produce, version);
+            }
             Err(_) => self.outcomes.push((produce, Outcome::TryAgain)),
         }
     }
