@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{GroupRecord, InstanceId, MemberId, Producer, Token, TopicPartition};
+use super::{GroupRecord, InstanceId, MemberId, Token};
+use crate::partition::TopicPartition;
+use crate::producer::Producer;
 
 /// Why a request is turned down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]

@@ -41,9 +41,7 @@ use writes::Writes;
 pub use effects::{Effect, Effects, JoinAnswer, Membership, Participant, Refusal, Share, WriteId};
 pub use offsets::Fetched;
 pub use record::{CommittedOffset, GroupRecord, MemberRecord, Snapshot, Stored};
-pub use requests::{
-    Commit, Identity, Join, OffsetToCommit, Producer, ProducerId, Protocol, Sync, Token, TopicPartition,
-};
+pub use requests::{Commit, Identity, Join, OffsetToCommit, Protocol, Sync, Token};
 pub use rules::Rules;
 pub use view::{Description, MemberView};
 

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::writes::Purpose;
 use super::{
-    Commit, CommittedOffset, Effect, Effects, Group, GroupRecord, MemberId, Phase, Producer, ProducerId,
-    Refusal, Token, TopicPartition, WriteId,
+    Commit, CommittedOffset, Effect, Effects, Group, GroupRecord, MemberId, Phase, Refusal, Token, WriteId,
 };
+use crate::partition::TopicPartition;
+use crate::producer::{Producer, ProducerId};
 
 /// What is known of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::writes::Purpose;
-use super::{CommittedOffset, Effect, Effects, Group, GroupRecord, Phase, Refusal, Token, TopicPartition};
+use super::{CommittedOffset, Effect, Effects, Group, GroupRecord, Phase, Refusal, Token};
+use crate::partition::TopicPartition;
 
 impl Group {
     /// Deletes the group with its offsets, if it has no members (KIP-229). The answer is [`Effect::Deleted`].

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CommittedOffset, ProducerId, TopicPartition, WriteId};
+use super::{CommittedOffset, WriteId};
+use crate::partition::TopicPartition;
+use crate::producer::ProducerId;
 
 #[derive(Debug)]
 struct Entry {

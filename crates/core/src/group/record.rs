@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{InstanceId, MemberId, ProducerId, TopicPartition};
+use super::{InstanceId, MemberId};
+use crate::partition::TopicPartition;
+use crate::producer::ProducerId;
 
 /// How far a group has read in one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! What members and administrators ask of a group.
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::{InstanceId, MemberId};
+use crate::partition::TopicPartition;
+use crate::producer::Producer;
 
 /// Names a request whose answer comes as an effect. The caller chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,28 +56,6 @@ pub struct Sync {
     pub protocol: Option<Arc<str>>,
     /// From the leader: who gets what.
     pub assignments: Vec<(MemberId, Arc<[u8]>)>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TopicPartition {
-    pub topic: Arc<str>,
-    pub partition: i32,
-}
-
-impl fmt::Display for TopicPartition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.topic, self.partition)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ProducerId(pub i64);
-
-/// Whose transaction offsets belong to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Producer {
-    pub id: ProducerId,
-    pub epoch: i16,
 }
 
 #[derive(Debug, Clone)]

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::offsets::{Removal, Written};
-use super::{
-    Effect, Effects, Group, GroupRecord, MemberId, MemberRecord, Producer, Snapshot, Token, TopicPartition,
-    WriteId,
-};
+use super::{Effect, Effects, Group, GroupRecord, MemberId, MemberRecord, Snapshot, Token, WriteId};
+use crate::partition::TopicPartition;
+use crate::producer::Producer;
 
 /// The leader's word on a generation.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! What must hold after every step of a simulation.
 
+use crate::partition::TopicPartition;
+use crate::producer::ProducerId;
 use std::collections::BTreeMap;
 
 use super::client::Doing;

@@ -12,6 +12,7 @@
 //!   `flow` (all, and those to come); `log` tells what was written since; `restart`
 //! - `state`, `timeout`, `describe`, `subscribed`
 
+use crate::producer::ProducerId;
 use std::collections::VecDeque;
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! Clients, a group and its log, in virtual time; and what must hold after every step.
 
+use crate::partition::TopicPartition;
+use crate::producer::{Producer, ProducerId};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! The words of scripts, read and told.
 
+use crate::partition::TopicPartition;
+use crate::producer::{Producer, ProducerId};
 use std::sync::Arc;
 
 use crate::group::*;

@@ -1,0 +1,7 @@
+mod producers;
+mod random;
+pub(crate) mod reader;
+mod reading;
+mod script;
+mod snapshot;
+mod transactions;

@@ -1,0 +1,9 @@
+mod classic;
+mod client;
+mod incarnations;
+mod newer;
+mod random;
+mod restarts;
+mod script;
+mod timing;
+mod world;
