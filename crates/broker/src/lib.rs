@@ -23,10 +23,12 @@ mod users;
 mod vhost;
 
 pub use dead_letter::delay_ms;
+pub use definitions::{Blueprint, Definitions, DefinitionsError, Imported};
+pub use limits::DEFINITIONS_BYTES_MAX;
 pub use memory::{Alarms, Memory};
-pub use node::{Node, NodeConfig, StartError};
+pub use node::{Defaults, Node, NodeConfig, StartError};
 pub use queue_handle::{ConfirmTag, DeleteError, Event, Link, QueueHandle, Receipts, Status, ToConsumer};
 pub use routing::{EnvelopeFacts, with_copies};
 pub use storage::Flush;
-pub use users::{GUEST, Users};
+pub use users::{GUEST, Users, random_salt};
 pub use vhost::{DeleteQueueError, Queues, Saved, Vhost};

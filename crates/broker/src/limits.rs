@@ -18,4 +18,13 @@ pub(crate) const LOAD_BYTES: usize = 256 << 10;
 /// Share of the memory budget, in percent, above which queues let go of what the log can give back.
 pub(crate) const PAGING_PERCENT: usize = 40;
 
+/// Bytes of a definitions file.
+pub const DEFINITIONS_BYTES_MAX: usize = 64 << 20;
+
+/// Encoded bytes of the arguments of one definition; about what fits in a frame.
+pub(crate) const ARGUMENTS_BYTES_MAX: usize = 128 << 10;
+
+/// Names in one line about what an import left out.
+pub(crate) const NAMES_IN_A_NOTE_MAX: usize = 20;
+
 const _: () = assert!(MAILBOX_BYTES_MAX <= STORAGE_BATCH_BYTES);

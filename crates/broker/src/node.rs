@@ -5,28 +5,54 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cauce_core::exchange::{Destination, ExchangeKind};
+use cauce_core::access::{AccessError, PasswordHash, Permissions, TopicPermissions, User};
 use cauce_core::message::{Message, Traits};
 use cauce_core::queue::{ConsumerId, Effects, Kept, Queue, Rules};
-use cauce_core::topology::{ExchangeSpec, QueueLimits, QueueSpec, TopologyError};
+use cauce_core::topology::TopologyError;
 use cauce_log::{Disk, Journal, LogError, LogReader, Recovery};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use crate::clock::now_ms;
-use crate::definitions::Change;
+use crate::definitions::{
+    BindingDefinition, Blueprint, Change, Definitions, DefinitionsError, ExchangeDefinition, Imported,
+    NOBODY, Plan, QueueDefinition, Step, VhostBlueprint,
+};
 use crate::memory::Memory;
 use crate::queue_handle::{Event, Link};
 use crate::queue_task::QueueTask;
 use crate::storage::{self, Flush, QueueId, Storage};
 use crate::stored;
-use crate::users::Users;
-use crate::vhost::{Vhost, delay_rules, rules};
+use crate::users::{GUEST, Users, random_salt};
+use crate::vhost::{Saved, Vhost, delay_rules, rules};
 
 /// Bytes read at a time while the logs of queues are looked through at start.
 const SCAN_BYTES: usize = 4 << 20;
 
-pub(crate) const DEFAULT_VHOST: &str = "/";
+/// What the first start defines.
+#[derive(Debug, Clone)]
+pub struct Defaults {
+    pub user: String,
+    pub password: String,
+    pub tags: Vec<String>,
+    pub vhost: String,
+    pub permissions: Permissions,
+}
+
+impl Default for Defaults {
+    fn default() -> Defaults {
+        Defaults {
+            user: GUEST.to_owned(),
+            password: GUEST.to_owned(),
+            tags: vec!["administrator".to_owned()],
+            vhost: "/".to_owned(),
+            permissions: Permissions::all(),
+        }
+    }
+}
+
+/// A queue brought back, what it has to do first, and the way to its log.
+type Raised = (Queue, Effects, Option<LogReader>);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -97,8 +123,18 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens the data directory, brings back what it holds and starts the queues.
+    /// Opens the data directory, brings back what it holds and starts the queues. The first start of all
+    /// defines what every newcomer knows.
     pub fn start(disk: Arc<dyn Disk>, config: NodeConfig) -> Result<Arc<Node>, StartError> {
+        let node = Node::open(disk, config)?;
+        if node.is_blank() {
+            drop(node.define(&Defaults::default()));
+        }
+        Ok(node)
+    }
+
+    /// The same, and a node that never kept anything stays blank.
+    pub fn open(disk: Arc<dyn Disk>, config: NodeConfig) -> Result<Arc<Node>, StartError> {
         let (definitions, entries, recovery) = Journal::open(disk.clone(), "definitions".into())?;
         if recovery != Recovery::default() {
             tracing::warn!(?recovery, "the definitions were not as they were left");
@@ -110,24 +146,23 @@ impl Node {
             Change::Queue { id, .. } | Change::Exchange { delay_queue: Some(id), .. } => Some(*id),
             _ => None,
         });
+        let last_id = last_id.max().unwrap_or(0);
+        let blueprint = Blueprint::from_changes(changes)?;
         let shared = Arc::new(Shared {
             storage,
             memory: Memory::new(config.memory_bytes),
-            next_id: AtomicU64::new(last_id.max().unwrap_or(0) + 1),
+            next_id: AtomicU64::new(last_id + 1),
             random: Random::default(),
         });
         let node = Arc::new(Node {
             shared,
             vhosts: RwLock::default(),
-            users: Users::default(),
+            users: Users::new(blueprint.access),
             connections: Mutex::default(),
             departure: Notify::new(),
         });
-        if changes.is_empty() {
-            node.define_defaults();
-        }
-        for change in changes {
-            node.apply(&disk, change)?;
+        for (name, vhost) in blueprint.vhosts {
+            node.raise(&disk, &name, vhost)?;
         }
         node.remove_strangers(&disk)?;
         node.shared.storage.send(storage::Job::Redefine { entries: node.snapshot() });
@@ -202,9 +237,113 @@ impl Node {
         }
     }
 
-    fn define_defaults(&self) {
-        self.add_vhost(DEFAULT_VHOST);
-        self.users.add_guest(self.shared.random.next().to_be_bytes());
+    /// Whether there is neither a user nor a virtual host, so that nobody could come in.
+    pub fn is_blank(&self) -> bool {
+        self.vhosts.read().is_empty() && self.users.is_empty()
+    }
+
+    /// Defines a first user and a first virtual host.
+    pub fn define(&self, defaults: &Defaults) -> Saved {
+        let password_hash = PasswordHash::with_salt(random_salt(), defaults.password.as_bytes());
+        let user = User { name: (*defaults.user).into(), password_hash, tags: defaults.tags.clone() };
+        let permissions = &defaults.permissions;
+        let vhost = &*defaults.vhost;
+        [
+            self.put_vhost(vhost),
+            self.put_user(user),
+            self.grant(&defaults.user, vhost, permissions).expect("the user was just added"),
+        ]
+        .into_iter()
+        .collect()
+    }
+
+    pub fn put_user(&self, user: User) -> Saved {
+        self.users.change(|access| {
+            let change = Change::user(&user);
+            access.put_user(user);
+            self.define_one(&change)
+        })
+    }
+
+    pub fn grant(&self, user: &str, vhost: &str, permissions: &Permissions) -> Result<Saved, AccessError> {
+        self.users.change(|access| {
+            access.grant(user, vhost, permissions.clone())?;
+            Ok(self.define_one(&Change::permissions(user, vhost, permissions)))
+        })
+    }
+
+    pub fn grant_topic(
+        &self,
+        user: &str,
+        vhost: &str,
+        exchange: &str,
+        permissions: &TopicPermissions,
+    ) -> Result<Saved, AccessError> {
+        self.users.change(|access| {
+            access.grant_topic(user, vhost, exchange, permissions.clone())?;
+            Ok(self.define_one(&Change::topic_permissions(user, vhost, exchange, permissions)))
+        })
+    }
+
+    /// Adds the virtual host unless there is one of that name.
+    pub fn put_vhost(&self, name: &str) -> Saved {
+        let mut vhosts = self.vhosts.write();
+        if vhosts.contains_key(name) {
+            return Saved::default();
+        }
+        vhosts.insert(name.to_owned(), Arc::new(Vhost::new(name, self.shared.clone())));
+        self.define_one(&Change::Vhost { name: name.to_owned() })
+    }
+
+    fn define_one(&self, change: &Change) -> Saved {
+        Saved(vec![self.shared.define(change)])
+    }
+
+    /// Takes over what a file defines: all of it or, if any of it is wrong, nothing.
+    pub async fn import(&self, definitions: &Definitions) -> Result<Imported, DefinitionsError> {
+        let Plan { steps, mut notes } = Plan::new(definitions, self.blueprint(), random_salt)?;
+        let changes = steps.len();
+        let mut saved = Vec::new();
+        for step in steps {
+            match self.carry_out(step) {
+                Ok(one) => saved.push(one),
+                // It was fine a moment ago: a client was faster.
+                Err(error) => notes.push(error.to_string()),
+            }
+        }
+        saved.into_iter().collect::<Saved>().wait().await;
+        Ok(Imported { changes, notes })
+    }
+
+    fn carry_out(&self, step: Step<'_>) -> Result<Saved, Box<dyn std::error::Error>> {
+        let vhost = |name: &str| self.vhost(name).ok_or_else(|| format!("vhost '{name}' is gone"));
+        Ok(match step {
+            Step::Vhost(name) => self.put_vhost(name),
+            Step::User(user) => self.put_user(user),
+            Step::Permissions { user, vhost, permissions } => self.grant(user, vhost, permissions)?,
+            Step::TopicPermissions { user, vhost, exchange, permissions } => {
+                self.grant_topic(user, vhost, exchange, permissions)?
+            }
+            Step::Exchange(ExchangeDefinition { vhost: of, name, spec }) => {
+                vhost(of)?.declare_exchange(name, spec.clone())?
+            }
+            Step::Queue(QueueDefinition { vhost: of, name, spec }) => {
+                vhost(of)?.declare_queue(name, spec.clone(), NOBODY)?.1
+            }
+            Step::Binding(BindingDefinition { vhost: of, source, destination, key, arguments }) => {
+                vhost(of)?.bind(source, destination.clone(), key, arguments.clone())?
+            }
+        })
+    }
+
+    /// Everything that is defined now.
+    pub fn blueprint(&self) -> Blueprint {
+        let vhosts = self.vhosts().into_iter().map(|vhost| {
+            let topology = vhost.topology().with_handles(|entry| entry.handle.id);
+            // Which queues hold messages of delayed exchanges concerns no definition.
+            (vhost.name.to_string(), VhostBlueprint { topology, delays: HashMap::new() })
+        });
+        Blueprint { access: self.users.access(), vhosts: vhosts.collect() }
     }
 
     fn add_vhost(&self, name: &str) -> Arc<Vhost> {
@@ -220,86 +359,28 @@ impl Node {
         names.chain(self.users.snapshot()).chain(contents).map(|change| change.encode()).collect()
     }
 
-    /// Applies a change from disk. One about something that went meanwhile changes nothing.
-    fn apply(&self, disk: &Arc<dyn Disk>, change: Change) -> Result<(), StartError> {
-        match change {
-            Change::Vhost { name } => drop(self.add_vhost(&name)),
-            Change::VhostGone { name } => drop(self.vhosts.write().remove(&name)),
-            Change::User { .. } | Change::UserGone { .. } => self.users.apply(change),
-            Change::Permissions { .. } | Change::PermissionsGone { .. } => self.users.apply(change),
-            Change::Exchange { vhost, name, kind, auto_delete, internal, arguments, delay_queue } => {
-                let Some(vhost) = self.vhost(&vhost) else {
-                    return Ok(());
-                };
-                let arguments = arguments.table();
-                let kind = ExchangeKind::parse(&kind, &arguments)?;
-                let spec = ExchangeSpec { kind, durable: true, auto_delete, internal, arguments };
-                vhost.change().guard.declare_exchange(&name, spec)?;
-                if let Some(id) = delay_queue {
-                    let (queue, effects, reader) = self.recover(disk, &name, id, delay_rules(true))?;
-                    vhost.add_delay(&name, id, queue, effects, reader);
-                }
-            }
-            Change::ExchangeGone { vhost, name } => {
-                let Some(vhost) = self.vhost(&vhost) else {
-                    return Ok(());
-                };
-                vhost.forget_exchange(&name)?;
-            }
-            Change::Queue { vhost, name, id, auto_delete, arguments } => {
-                let Some(vhost) = self.vhost(&vhost) else {
-                    return Ok(());
-                };
-                let spec = QueueSpec {
-                    durable: true,
-                    exclusive_owner: None,
-                    auto_delete,
-                    arguments: arguments.table(),
-                };
-                self.bring_back(disk, &vhost, &name, id, spec)?;
-            }
-            Change::QueueGone { vhost, name } => {
-                let Some(vhost) = self.vhost(&vhost) else {
-                    return Ok(());
-                };
-                vhost.change().guard.delete_queue(&name);
-            }
-            Change::Binding(binding) => {
-                let Some(vhost) = self.vhost(&binding.vhost) else {
-                    return Ok(());
-                };
-                let destination = destination(binding.to_exchange, &binding.destination);
-                let arguments = binding.arguments.table();
-                vhost.change().guard.bind(&binding.source, destination, &binding.key, arguments)?;
-            }
-            Change::BindingGone(binding) => {
-                let Some(vhost) = self.vhost(&binding.vhost) else {
-                    return Ok(());
-                };
-                let destination = destination(binding.to_exchange, &binding.destination);
-                let arguments = binding.arguments.table();
-                vhost.change().guard.unbind(&binding.source, &destination, &binding.key, arguments)?;
-            }
+    /// A virtual host with what the logs of its queues hold.
+    fn raise(&self, disk: &Arc<dyn Disk>, name: &str, blueprint: VhostBlueprint) -> Result<(), StartError> {
+        let vhost = self.add_vhost(name);
+        let VhostBlueprint { topology, delays } = blueprint;
+        let mut recovered: HashMap<QueueId, Raised> = HashMap::new();
+        for entry in topology.queues() {
+            let raised = self.recover(disk, &entry.name, entry.handle, rules(&entry.spec, &entry.limits))?;
+            recovered.insert(entry.handle, raised);
         }
-        Ok(())
-    }
-
-    fn bring_back(
-        &self,
-        disk: &Arc<dyn Disk>,
-        vhost: &Arc<Vhost>,
-        name: &str,
-        id: QueueId,
-        spec: QueueSpec,
-    ) -> Result<(), StartError> {
-        let limits = QueueLimits::parse(&spec.arguments)
-            .map_err(|error| error.about(format!("queue '{name}' in vhost '{}'", vhost.name)))?;
-        let (queue, effects, reader) = self.recover(disk, name, id, rules(&spec, &limits))?;
-        let mut topology = vhost.change();
-        topology.guard.delete_queue(name);
-        topology.guard.add_queue(name, spec, || {
-            QueueTask::spawn(id, name.into(), vhost.clone(), queue, effects, reader)
-        })?;
+        let mut raised_delays = Vec::new();
+        for (exchange, id) in delays {
+            raised_delays.push((exchange.clone(), id, self.recover(disk, &exchange, id, delay_rules(true))?));
+        }
+        // Nothing that starts here sees a topology without it.
+        let mut change = vhost.change();
+        *change.guard = topology.with_handles(|entry| {
+            let (queue, effects, reader) = recovered.remove(&entry.handle).expect("recovered above");
+            QueueTask::spawn(entry.handle, entry.name.clone(), vhost.clone(), queue, effects, reader)
+        });
+        for (exchange, id, (queue, effects, reader)) in raised_delays {
+            vhost.add_delay(&exchange, id, queue, effects, reader);
+        }
         Ok(())
     }
 
@@ -310,7 +391,7 @@ impl Node {
         name: &str,
         id: QueueId,
         rules: Rules,
-    ) -> Result<(Queue, Effects, Option<LogReader>), StartError> {
+    ) -> Result<Raised, StartError> {
         let holds_until_due = rules.holds_until_due;
         let mut queue = Queue::new(rules, now_ms());
         let mut effects = Effects::default();
@@ -336,10 +417,6 @@ impl Node {
         }
         Ok(())
     }
-}
-
-fn destination(to_exchange: bool, name: &str) -> Destination {
-    if to_exchange { Destination::exchange(name) } else { Destination::queue(name) }
 }
 
 /// Every message the log holds that is not done.

@@ -9,7 +9,7 @@ use cauce_core::exchange::{Destination, ExchangeKind, Facts};
 use cauce_core::queue::{self, Effects, Queue};
 use cauce_core::topology::{
     Binding, Declared, ExchangeSpec, Overflow, QueueEntry, QueueLimits, QueueSpec, Removed, Routed, Topology,
-    TopologyError,
+    TopologyError, is_predeclared,
 };
 use cauce_log::LogReader;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -45,9 +45,9 @@ pub struct Vhost {
 }
 
 /// Waits until a change survives what the node promises to survive.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use]
-pub struct Saved(Vec<oneshot::Receiver<()>>);
+pub struct Saved(pub(crate) Vec<oneshot::Receiver<()>>);
 
 impl Saved {
     pub async fn wait(self) {
@@ -55,6 +55,12 @@ impl Saved {
             // The storage thread answers or ends the process.
             let _ = change.await;
         }
+    }
+}
+
+impl FromIterator<Saved> for Saved {
+    fn from_iter<I: IntoIterator<Item = Saved>>(all: I) -> Saved {
+        Saved(all.into_iter().flat_map(|saved| saved.0).collect())
     }
 }
 
@@ -158,7 +164,7 @@ impl Vhost {
         Ok(self.save(self.take_down(removed)))
     }
 
-    /// Declares a queue for `connection`; an empty name asks for one of the node's choice.
+    /// Declares a queue for `connection`, under a name it chose.
     pub fn declare_queue(
         self: &Arc<Self>,
         name: &str,
@@ -166,34 +172,48 @@ impl Vhost {
         connection: u64,
     ) -> Result<(Arc<QueueHandle>, Saved), TopologyError> {
         let mut topology = self.change();
-        let id = self.shared.next_id();
-        // Parsed again inside; here only to make the task, which is not made if this is refused there.
+        let make = self.maker(name, &spec);
+        let (declared, handle) = topology.guard.declare_queue(name, spec, connection, make)?;
+        let saved = self.save_queue(&topology.guard, name, declared);
+        Ok((handle, saved))
+    }
+
+    /// Adds a queue under a name the node chose, which nobody has.
+    pub fn add_queue(
+        self: &Arc<Self>,
+        name: &str,
+        spec: QueueSpec,
+    ) -> Result<(Arc<QueueHandle>, Saved), TopologyError> {
+        let mut topology = self.change();
+        let make = self.maker(name, &spec);
+        let handle = topology.guard.add_queue(name, spec, make)?;
+        let saved = self.save_queue(&topology.guard, name, Declared::New);
+        Ok((handle, saved))
+    }
+
+    /// Starts the task of a queue, if it comes to that.
+    fn maker(self: &Arc<Self>, name: &str, spec: &QueueSpec) -> impl FnOnce() -> Arc<QueueHandle> + use<> {
+        // Parsed again by the topology, which refuses what is wrong; then no task is made.
         let limits = QueueLimits::parse(&spec.arguments).unwrap_or_default();
-        let rules = rules(&spec, &limits);
-        let make = |name: &str| {
+        let (rules, name, vhost) = (rules(spec, &limits), Arc::<str>::from(name), self.clone());
+        move || {
             let queue = Queue::new(rules, now_ms());
-            QueueTask::spawn(id, name.into(), self.clone(), queue, Effects::default(), None)
-        };
-        let (declared, handle) = if name.is_empty() {
-            let name = format!("amq.gen-{}", self.shared.random_name());
-            (Declared::New, topology.guard.add_queue(&name, spec, || make(&name))?)
-        } else {
-            topology.guard.declare_queue(name, spec, connection, || make(name))?
-        };
-        let entry = topology.guard.queue(&handle.name).expect("just declared");
+            let id = vhost.shared.next_id();
+            QueueTask::spawn(id, name, vhost, queue, Effects::default(), None)
+        }
+    }
+
+    fn save_queue(&self, topology: &Queues, name: &str, declared: Declared) -> Saved {
+        let entry = topology.queue(name).expect("just declared");
         let kept = declared == Declared::New && entry.spec.outlives_restart();
-        let change = kept.then(|| self.queue_change(entry));
-        Ok((handle, self.save(change)))
+        self.save(kept.then(|| self.queue_change(entry)))
     }
 
     /// A queue under a name the node chose, that goes with its last consumer.
     pub fn make_reply_queue(self: &Arc<Self>, name: &str) -> Result<Arc<QueueHandle>, TopologyError> {
         let spec = QueueSpec { auto_delete: true, ..QueueSpec::default() };
-        let queue = Queue::new(rules(&spec, &QueueLimits::default()), now_ms());
-        let id = self.shared.next_id();
-        self.change().guard.add_queue(name, spec, || {
-            QueueTask::spawn(id, name.into(), self.clone(), queue, Effects::default(), None)
-        })
+        let make = self.maker(name, &spec);
+        self.change().guard.add_queue(name, spec, make)
     }
 
     pub async fn delete_queue(
@@ -287,14 +307,6 @@ impl Vhost {
         Ok(self.save(self.take_down(removed)))
     }
 
-    /// Deletes an exchange as a change from disk says.
-    pub(crate) fn forget_exchange(&self, name: &str) -> Result<(), TopologyError> {
-        let mut topology = self.change();
-        let removed = topology.guard.delete_exchange(name, false)?;
-        self.take_down(removed);
-        Ok(())
-    }
-
     /// Lets go of what exchanges that are gone held, and says what the removals mean on disk. Applying
     /// that twice does no harm, so what might not have been kept is included.
     fn take_down(&self, removed: Vec<Removed>) -> Vec<Change> {
@@ -356,13 +368,14 @@ impl Vhost {
     /// Everything that must outlive a restart, in an order that can be applied.
     pub(crate) fn snapshot(&self) -> Vec<Change> {
         let topology = self.topology();
-        let exchanges = topology.exchanges().filter(|entry| entry.spec().durable);
+        let exchanges = topology.exchanges();
+        let exchanges = exchanges.filter(|entry| entry.spec().durable && !is_predeclared(entry.name()));
         let exchanges = exchanges.map(|entry| self.exchange_change(entry.name(), entry.spec()));
         let queues = topology.queues().filter(|entry| entry.spec.outlives_restart());
         let queues = queues.map(|entry| self.queue_change(entry));
         let bindings = topology.bindings().filter(|binding| is_kept(&topology, binding));
         let bindings = bindings.map(|binding| Change::Binding(self.binding_change(&binding)));
-        exchanges.chain(queues).chain(bindings).filter(|change| !is_predeclared(change)).collect()
+        exchanges.chain(queues).chain(bindings).collect()
     }
 }
 
@@ -376,10 +389,6 @@ impl Drop for TopologyChange<'_> {
     fn drop(&mut self) {
         self.vhost.generation.store(self.guard.generation(), Ordering::Release);
     }
-}
-
-fn is_predeclared(change: &Change) -> bool {
-    matches!(change, Change::Exchange { name, .. } if name.is_empty() || name.starts_with("amq."))
 }
 
 /// A binding outlives a restart if both its ends do.

@@ -17,9 +17,12 @@ pub struct Access {
     users: BTreeMap<Box<str>, User>,
     /// By user, then by virtual host.
     permissions: BTreeMap<Box<str>, BTreeMap<Box<str>, Permissions>>,
-    /// By user, then by virtual host and exchange. Whoever has none for an exchange may use any key.
-    topic_permissions: BTreeMap<Box<str>, BTreeMap<(Box<str>, Box<str>), TopicPermissions>>,
+    /// By user. Whoever has none for an exchange may use any key.
+    topic_permissions: BTreeMap<Box<str>, ByExchange>,
 }
+
+/// By virtual host and exchange.
+type ByExchange = BTreeMap<(Box<str>, Box<str>), TopicPermissions>;
 
 /// What somebody wants to do with a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

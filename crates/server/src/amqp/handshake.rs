@@ -169,7 +169,8 @@ impl Handshake<'_> {
             let text = format!("malformed {} response", start.mechanism);
             return Err(Fault::connection(ReplyCode::SyntaxError, text));
         };
-        let loopback_only = credentials.user == cauce_broker::GUEST && !is_loopback(self.peer.ip());
+        let users = &self.node.users;
+        let loopback_only = users.is_loopback_only(credentials.user) && !is_loopback(self.peer.ip());
         let known = self.node.users.authenticate(credentials.user, credentials.password).is_ok();
         if known && !loopback_only {
             return Ok(Some(credentials.user.to_owned()));

@@ -7,11 +7,11 @@ use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, RawTable};
 use cauce_broker::QueueHandle;
-use cauce_core::Value;
 use cauce_core::access::{Operation, Resource};
 use cauce_core::exchange::{Destination, ExchangeKind};
 use cauce_core::queue::Outcome;
-use cauce_core::topology::{ExchangeSpec, QueueSpec};
+use cauce_core::topology::{ExchangeSpec, QueueSpec, TopologyError};
+use cauce_core::{Table, Value, names};
 
 use super::channel::{Mode, OwnedPublish, Transaction};
 use super::confirms::Confirms;
@@ -71,7 +71,6 @@ impl Connection {
             Method::QueueDeclare(declare) => self.declare_queue(number, declare).await,
             Method::QueueBind(bind) => {
                 let name = self.queue_name(number, bind.queue)?;
-                self.queue(&name)?;
                 // An unnamed queue is bound by its own name, if no key is given either.
                 let key = if bind.queue.is_empty() && bind.routing_key.is_empty() {
                     &name
@@ -83,9 +82,6 @@ impl Connection {
             }
             Method::QueueUnbind(unbind) => {
                 let name = self.queue_name(number, unbind.queue)?;
-                if self.vhost.topology().queue(&name).is_some() {
-                    self.queue(&name)?;
-                }
                 let from = Destination::queue(&name);
                 self.unbind(&from, unbind.exchange, unbind.routing_key, unbind.arguments).await?;
                 self.say_unless(false, number, QueueUnbindOk {})
@@ -142,8 +138,11 @@ impl Connection {
         }
         let arguments = declare.arguments.decode()?;
         let kind = ExchangeKind::parse(declare.kind, &arguments)?;
+        refuse_default_exchange(name)?;
         self.check(Operation::Configure, Resource::Exchange(name))?;
-        if let Some(alternate) = arguments.get("alternate-exchange").and_then(|value| value.as_str()) {
+        let exists = self.vhost.topology().exchange(name).is_some();
+        let alternate = arguments.get("alternate-exchange").and_then(|value| value.as_str());
+        if let Some(alternate) = alternate.filter(|_| !exists) {
             self.check(Operation::Read, Resource::Exchange(name))?;
             self.check(Operation::Write, Resource::Exchange(alternate))?;
         }
@@ -154,18 +153,38 @@ impl Connection {
     }
 
     async fn delete_exchange(&mut self, number: u16, delete: ExchangeDelete<'_>) -> Result<(), Fault> {
+        self.vhost.topology().check_deletion(delete.exchange)?;
         self.check(Operation::Configure, Resource::Exchange(delete.exchange))?;
         self.vhost.delete_exchange(delete.exchange, delete.if_unused)?.wait().await;
         self.say_unless(delete.no_wait, number, ExchangeDeleteOk {})
     }
 
-    fn check_binding(&self, destination: &Destination, source: &str) -> Result<(), Fault> {
+    /// Permissions come before what there is, so that nobody learns of names that are not theirs.
+    fn check_binding(&self, destination: &Destination, source: &str, key: &str) -> Result<(), Fault> {
         let target = match destination {
             Destination::Queue(name) => Resource::Queue(name),
             Destination::Exchange(name) => Resource::Exchange(name),
         };
         self.check(Operation::Write, target)?;
-        self.check(Operation::Read, Resource::Exchange(source))
+        if let Destination::Exchange(name) = destination {
+            refuse_default_exchange(name)?;
+        }
+        refuse_default_exchange(source)?;
+        self.check(Operation::Read, Resource::Exchange(source))?;
+        if self
+            .vhost
+            .topology()
+            .exchange(source)
+            .is_some_and(|entry| entry.spec().kind == ExchangeKind::Topic)
+        {
+            self.node.users.check_topic(&self.user, &self.vhost.name, Operation::Read, source, key)?;
+        }
+        match destination {
+            Destination::Queue(name) if self.vhost.topology().queue(name).is_some() => {
+                self.queue(name).map(drop)
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn bind(
@@ -175,7 +194,7 @@ impl Connection {
         key: &str,
         arguments: RawTable<'_>,
     ) -> Result<(), Fault> {
-        self.check_binding(&destination, source)?;
+        self.check_binding(&destination, source, key)?;
         self.vhost.bind(source, destination, key, arguments.decode()?)?.wait().await;
         Ok(())
     }
@@ -187,7 +206,7 @@ impl Connection {
         key: &str,
         arguments: RawTable<'_>,
     ) -> Result<(), Fault> {
-        self.check_binding(destination, source)?;
+        self.check_binding(destination, source, key)?;
         self.vhost.unbind(source, destination, key, arguments.decode()?)?.wait().await;
         Ok(())
     }
@@ -204,21 +223,19 @@ impl Connection {
             if is_stream && self.vhost.topology().queue(declare.queue).is_none() {
                 return Err(Fault::connection(ReplyCode::NotImplemented, "x-queue-type=stream"));
             }
-            // The node chooses names that everybody may use.
-            if !declare.queue.is_empty() {
-                self.check(Operation::Configure, Resource::Queue(declare.queue))?;
-            }
-            if let Some(exchange) = arguments.get("x-dead-letter-exchange").and_then(|value| value.as_str()) {
-                self.check(Operation::Read, Resource::Queue(declare.queue))?;
-                self.check(Operation::Write, Resource::Exchange(exchange))?;
-            }
+            let chosen = declare.queue.is_empty().then(|| format!("amq.gen-{}", self.node.random_name()));
+            let name = chosen.as_deref().unwrap_or(declare.queue);
+            self.check_queue_declaration(name, chosen.is_none(), &arguments)?;
             let spec = QueueSpec {
                 durable: declare.durable,
                 exclusive_owner: declare.exclusive.then_some(self.id),
                 auto_delete: declare.auto_delete,
                 arguments,
             };
-            let (queue, saved) = self.vhost.declare_queue(declare.queue, spec, self.id)?;
+            let (queue, saved) = match chosen.is_some() {
+                true => self.vhost.add_queue(name, spec)?,
+                false => self.vhost.declare_queue(name, spec, self.id)?,
+            };
             saved.wait().await;
             queue.touch();
             queue
@@ -237,6 +254,20 @@ impl Connection {
                 consumer_count: status.consumers as u32,
             },
         );
+        Ok(())
+    }
+
+    fn check_queue_declaration(&self, name: &str, by_client: bool, arguments: &Table) -> Result<(), Fault> {
+        let exists = self.vhost.topology().queue(name).is_some();
+        if by_client && !exists && names::is_reserved(name) {
+            return Err(TopologyError::ReservedName { what: "queue", name: name.to_owned() }.into());
+        }
+        self.check(Operation::Configure, Resource::Queue(name))?;
+        let dead_letters = arguments.get("x-dead-letter-exchange").and_then(|value| value.as_str());
+        if let Some(exchange) = dead_letters.filter(|_| !exists) {
+            self.check(Operation::Read, Resource::Queue(name))?;
+            self.check(Operation::Write, Resource::Exchange(exchange))?;
+        }
         Ok(())
     }
 
@@ -366,6 +397,13 @@ impl Connection {
         }
         self.say(number, TxRollbackOk {});
         Ok(())
+    }
+}
+
+fn refuse_default_exchange(name: &str) -> Result<(), Fault> {
+    match name {
+        names::DEFAULT_EXCHANGE => Err(TopologyError::DefaultExchange.into()),
+        _ => Ok(()),
     }
 }
 

@@ -10,6 +10,7 @@ use cauce_broker::{
     ConfirmTag, EnvelopeFacts, Link, QueueHandle, Receipts, Vhost, clock, delay_ms, with_copies,
 };
 use cauce_core::access::{Operation, Resource};
+use cauce_core::exchange::ExchangeKind;
 use cauce_core::message::{BlockBuilder, Message, Traits};
 use cauce_core::queue::Picks;
 use cauce_core::topology::Routed;
@@ -26,10 +27,10 @@ type FastHash = foldhash::fast::RandomState;
 
 pub(super) type Route = Arc<[Arc<QueueHandle>]>;
 
-/// Routes of one generation of the topology.
+/// Routes that hold for one generation of the topology and one of the permissions.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
-    generation: u64,
+    generation: (u64, u64),
     /// By exchange, then by routing key.
     by_name: HashMap<Box<str>, HashMap<Box<str>, Route, FastHash>, FastHash>,
     count: usize,
@@ -94,7 +95,7 @@ impl Publisher {
         summary: &PropertiesSummary<'_>,
     ) -> Result<Route, Fault> {
         check_author(author, summary)?;
-        let generation = author.vhost.generation();
+        let generation = (author.vhost.generation(), author.node.users.generation());
         if self.routes.generation != generation {
             self.routes = Routes { generation, ..Routes::default() };
         }
@@ -124,12 +125,19 @@ impl Publisher {
         author.node.users.check(author.user, &author.vhost.name, Operation::Write, exchange)?;
         let keys = with_copies(content.routing_key, copies);
         let topology = author.vhost.topology();
-        if topology.exchange(content.exchange).is_some_and(|entry| entry.is_internal()) {
+        let entry = topology.exchange(content.exchange);
+        if entry.is_some_and(|entry| entry.is_internal()) {
             let text = format!(
                 "cannot publish to internal exchange '{}' in vhost '{}'",
                 content.exchange, author.vhost.name
             );
             return Err(Fault::new(ReplyCode::AccessRefused, text));
+        }
+        if entry.is_some_and(|entry| entry.spec().kind == ExchangeKind::Topic) {
+            for key in &keys {
+                let (vhost, exchange) = (&author.vhost.name, content.exchange);
+                author.node.users.check_topic(author.user, vhost, Operation::Write, exchange, key)?;
+            }
         }
         let routed = &mut self.routes.routed;
         routed.clear();
