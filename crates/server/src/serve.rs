@@ -1,7 +1,7 @@
 //! `cauce serve`: configuration, the data directory, the listeners, and the way out.
 
 mod config;
-mod directory;
+pub(crate) mod directory;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::amqp;
+use crate::{amqp, definitions};
 
 pub(crate) use config::Flags;
 
@@ -39,6 +39,8 @@ enum ServeError {
     #[error(transparent)]
     Directory(#[from] directory::DirectoryError),
     #[error(transparent)]
+    Definitions(#[from] definitions::FileError),
+    #[error(transparent)]
     Start(#[from] cauce_broker::StartError),
 }
 
@@ -56,7 +58,7 @@ pub(crate) fn run(flags: Flags) -> ExitCode {
 }
 
 /// Lines for people on a terminal, JSON for whatever collects them otherwise. `CAUCE_LOG` says how much.
-fn start_log() {
+pub(crate) fn start_log() {
     let filter = EnvFilter::try_from_env("CAUCE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
@@ -68,10 +70,22 @@ fn start_log() {
 
 async fn serve(flags: &Flags) -> Result<(), ServeError> {
     let config = flags.config()?;
+    let file = config.definitions.as_deref();
+    let to_import = file.map(|path| definitions::read(path).map(|read| (path, read))).transpose()?;
     let _lock = directory::claim(&config.data)?;
     let disk = Arc::new(FileDisk::new(config.data.clone(), FlushStrategy::Adaptive));
     let memory_bytes = config.memory_bytes;
-    let node = Node::start(disk.clone(), NodeConfig { flush: config.flush, memory_bytes })?;
+    let node = Node::open(disk.clone(), NodeConfig { flush: config.flush, memory_bytes })?;
+    node.users.set_loopback_only(config.loopback_users);
+    // Whoever brings definitions brings users: one that everybody knows would be a hole beside them.
+    match to_import {
+        Some((path, read)) => definitions::import(&node, &read, path).await?,
+        None if node.is_blank() => node.define(&config.defaults).wait().await,
+        None => {}
+    }
+    if node.is_blank() {
+        tracing::warn!("there is neither a user nor a virtual host, so nobody can log in");
+    }
     let io = |error| ServeError::Io { what: format!("listening on {}", config.amqp), error };
     let listener = TcpListener::bind(&config.amqp).await.map_err(io)?;
     let address = listener.local_addr().map_err(io)?;

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use cauce_broker::Flush;
+use cauce_broker::{Defaults, Flush, GUEST};
+use cauce_core::access::{PatternError, Permissions};
+use cauce_core::names;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
@@ -44,7 +46,37 @@ struct Settings {
     /// Memory for messages, such as 512M or 2G; above it publishers wait [default: 40 % of the machine's].
     #[arg(long, value_name = "SIZE", env = "CAUCE_MEMORY")]
     memory: Option<Size>,
+    /// JSON file of users, virtual hosts, permissions, exchanges, queues and bindings in RabbitMQ's format, imported
+    /// at every start. With it the first start defines no default user and virtual host.
+    #[arg(long, value_name = "FILE", env = "CAUCE_DEFINITIONS")]
+    definitions: Option<PathBuf>,
+    /// Users that may log in from this machine only, with commas between, or `none` [default: guest].
+    #[arg(long, value_name = "NAMES", env = "CAUCE_LOOPBACK_USERS")]
+    loopback_users: Option<Names>,
+    /// User the first start defines [default: guest].
+    #[arg(long, value_name = "NAME", env = "CAUCE_DEFAULT_USER", help_heading = FIRST_START)]
+    default_user: Option<String>,
+    /// Its password [default: guest].
+    #[arg(long, value_name = "PASSWORD", env = "CAUCE_DEFAULT_PASS", hide_env_values = true, help_heading = FIRST_START)]
+    default_pass: Option<String>,
+    /// Its tags, with commas between, or `none` [default: administrator].
+    #[arg(long, value_name = "NAMES", env = "CAUCE_DEFAULT_USER_TAGS", help_heading = FIRST_START)]
+    default_user_tags: Option<Names>,
+    /// Virtual host the first start defines [default: /].
+    #[arg(long, value_name = "NAME", env = "CAUCE_DEFAULT_VHOST", help_heading = FIRST_START)]
+    default_vhost: Option<String>,
+    /// Pattern of what the user may declare and delete there [default: .*].
+    #[arg(long, value_name = "PATTERN", env = "CAUCE_DEFAULT_CONFIGURE", help_heading = FIRST_START)]
+    default_configure: Option<String>,
+    /// Pattern of what it may publish and bind to [default: .*].
+    #[arg(long, value_name = "PATTERN", env = "CAUCE_DEFAULT_WRITE", help_heading = FIRST_START)]
+    default_write: Option<String>,
+    /// Pattern of what it may consume and bind from [default: .*].
+    #[arg(long, value_name = "PATTERN", env = "CAUCE_DEFAULT_READ", help_heading = FIRST_START)]
+    default_read: Option<String>,
 }
+
+const FIRST_START: &str = "First start";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -60,6 +92,18 @@ enum FlushSetting {
 #[serde(try_from = "String")]
 struct Size(usize);
 
+/// Names as people list them: with commas between, or as a list in the file. `none` is none.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "NamesAsWritten")]
+struct Names(Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NamesAsWritten {
+    Text(String),
+    List(Vec<String>),
+}
+
 /// All settings, with the defaults filled in.
 #[derive(Debug)]
 pub(super) struct Config {
@@ -67,6 +111,9 @@ pub(super) struct Config {
     pub(super) amqp: String,
     pub(super) flush: Flush,
     pub(super) memory_bytes: usize,
+    pub(super) definitions: Option<PathBuf>,
+    pub(super) loopback_users: Vec<String>,
+    pub(super) defaults: Defaults,
     /// Listeners that were asked for and are not served yet.
     pub(super) not_served: Vec<(&'static str, String)>,
 }
@@ -77,12 +124,14 @@ pub(super) enum ConfigError {
     Read { path: PathBuf, error: std::io::Error },
     #[error("configuration file {}: {error}", path.display())]
     Parse { path: PathBuf, error: Box<toml::de::Error> },
+    #[error("{setting}: {reason}")]
+    Setting { setting: &'static str, reason: String },
 }
 
 impl Flags {
     pub(super) fn config(&self) -> Result<Config, ConfigError> {
         let file = self.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
-        Ok(self.settings.clone().or(file).filled())
+        self.settings.clone().or(file).filled()
     }
 }
 
@@ -104,24 +153,64 @@ impl Settings {
             metrics: self.metrics.or(weaker.metrics),
             flush: self.flush.or(weaker.flush),
             memory: self.memory.or(weaker.memory),
+            definitions: self.definitions.or(weaker.definitions),
+            loopback_users: self.loopback_users.or(weaker.loopback_users),
+            default_user: self.default_user.or(weaker.default_user),
+            default_pass: self.default_pass.or(weaker.default_pass),
+            default_user_tags: self.default_user_tags.or(weaker.default_user_tags),
+            default_vhost: self.default_vhost.or(weaker.default_vhost),
+            default_configure: self.default_configure.or(weaker.default_configure),
+            default_write: self.default_write.or(weaker.default_write),
+            default_read: self.default_read.or(weaker.default_read),
         }
     }
 
-    fn filled(self) -> Config {
+    fn filled(self) -> Result<Config, ConfigError> {
+        let defaults = self.defaults()?;
         let not_served = [("kafka", self.kafka), ("http", self.http), ("metrics", self.metrics)];
-        Config {
+        Ok(Config {
             data: self.data.unwrap_or_else(|| "cauce-data".into()),
             amqp: self.amqp.unwrap_or_else(|| "0.0.0.0:5672".into()),
             flush: match self.flush.unwrap_or(FlushSetting::Always) {
                 FlushSetting::Always => Flush::Always,
                 FlushSetting::Os => Flush::Os,
             },
+            definitions: self.definitions,
+            loopback_users: self.loopback_users.map_or_else(|| vec![GUEST.to_owned()], |Names(names)| names),
+            defaults,
             memory_bytes: self.memory.map_or_else(default_memory_bytes, |Size(bytes)| bytes),
             not_served: not_served
                 .into_iter()
                 .filter_map(|(what, address)| address.map(|address| (what, address)))
                 .collect(),
-        }
+        })
+    }
+
+    /// Checked at every start, though only the first takes them.
+    fn defaults(&self) -> Result<Defaults, ConfigError> {
+        let usual = Defaults::default();
+        let named = |setting, name: &Option<String>, usual: String| {
+            let name = name.clone().unwrap_or(usual);
+            match names::check_name(&name) {
+                Ok(()) => Ok(name),
+                Err(error) => Err(ConfigError::Setting { setting, reason: error.to_string() }),
+            }
+        };
+        let pattern = |pattern: &Option<String>| pattern.clone().unwrap_or_else(|| ".*".to_owned());
+        let [configure, write, read] =
+            [&self.default_configure, &self.default_write, &self.default_read].map(pattern);
+        let permissions = Permissions::parse(&configure, &write, &read);
+        let wrong_pattern = |error: PatternError| ConfigError::Setting {
+            setting: "default_configure, default_write, default_read",
+            reason: error.to_string(),
+        };
+        Ok(Defaults {
+            user: named("default_user", &self.default_user, usual.user)?,
+            password: self.default_pass.clone().unwrap_or(usual.password),
+            tags: self.default_user_tags.clone().map_or(usual.tags, |Names(names)| names),
+            vhost: named("default_vhost", &self.default_vhost, usual.vhost)?,
+            permissions: permissions.map_err(wrong_pattern)?,
+        })
     }
 }
 
@@ -157,6 +246,26 @@ impl std::str::FromStr for Size {
     }
 }
 
+impl std::str::FromStr for Names {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Names, Self::Err> {
+        Ok(NamesAsWritten::Text(text.to_owned()).into())
+    }
+}
+
+impl From<NamesAsWritten> for Names {
+    fn from(written: NamesAsWritten) -> Names {
+        match written {
+            NamesAsWritten::List(names) => Names(names),
+            NamesAsWritten::Text(text) if text.trim() == "none" => Names(Vec::new()),
+            NamesAsWritten::Text(text) => Names(
+                text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
+            ),
+        }
+    }
+}
+
 impl TryFrom<String> for Size {
     type Error = String;
 
@@ -185,11 +294,26 @@ mod tests {
     fn flags_weigh_more_than_the_file_and_the_file_more_than_nothing() {
         let file: Settings = toml::from_str("amqp = '127.0.0.1:1'\nflush = 'os'\nmemory = '1M'").unwrap();
         let flags = Settings { amqp: Some("127.0.0.1:2".into()), ..Settings::default() };
-        let config = flags.or(file).filled();
+        let config = flags.or(file).filled().unwrap();
         assert_eq!(config.amqp, "127.0.0.1:2");
         assert_eq!(config.flush, Flush::Os);
         assert_eq!(config.memory_bytes, 1 << 20);
         assert_eq!(config.data, PathBuf::from("cauce-data"));
+    }
+
+    #[test]
+    fn the_first_user_and_vhost_can_be_chosen_and_are_checked() {
+        let text = "default_user = 'ana'\ndefault_vhost = 'shop'\ndefault_user_tags = ['a', 'b']\ndefault_write = ''\nloopback_users = 'none'";
+        let config = toml::from_str::<Settings>(text).unwrap().filled().unwrap();
+        let Defaults { user, password, tags, vhost, permissions } = config.defaults;
+        assert_eq!([&user, &password, &vhost], ["ana", "guest", "shop"]);
+        assert_eq!(tags, ["a", "b"]);
+        assert_eq!(permissions, Permissions::parse(".*", "", ".*").unwrap());
+        assert!(config.loopback_users.is_empty());
+        for wrong in ["default_user = ''", "default_vhost = ''", "default_read = '('"] {
+            assert!(toml::from_str::<Settings>(wrong).unwrap().filled().is_err(), "{wrong}");
+        }
+        assert_eq!("guest, ana,".parse(), Ok(Names(vec!["guest".into(), "ana".into()])));
     }
 
     #[test]
