@@ -128,7 +128,7 @@ impl Node {
     pub fn start(disk: Arc<dyn Disk>, config: NodeConfig) -> Result<Arc<Node>, StartError> {
         let node = Node::open(disk, config)?;
         if node.is_blank() {
-            drop(node.define(&Defaults::default()));
+            node.define(&Defaults::default());
         }
         Ok(node)
     }
@@ -242,19 +242,17 @@ impl Node {
         self.vhosts.read().is_empty() && self.users.is_empty()
     }
 
-    /// Defines a first user and a first virtual host.
-    pub fn define(&self, defaults: &Defaults) -> Saved {
+    /// Defines a first user and a first virtual host of a blank node: both or, if the power goes, neither.
+    pub fn define(&self, defaults: &Defaults) {
         let password_hash = PasswordHash::with_salt(random_salt(), defaults.password.as_bytes());
         let user = User { name: (*defaults.user).into(), password_hash, tags: defaults.tags.clone() };
-        let permissions = &defaults.permissions;
-        let vhost = &*defaults.vhost;
-        [
-            self.put_vhost(vhost),
-            self.put_user(user),
-            self.grant(&defaults.user, vhost, permissions).expect("the user was just added"),
-        ]
-        .into_iter()
-        .collect()
+        self.add_vhost(&defaults.vhost);
+        self.users.change(|access| {
+            access.put_user(user);
+            let granted = access.grant(&defaults.user, &defaults.vhost, defaults.permissions.clone());
+            granted.expect("the user was just added");
+        });
+        self.shared.storage.send(storage::Job::Redefine { entries: self.snapshot() });
     }
 
     pub fn put_user(&self, user: User) -> Saved {

@@ -80,7 +80,7 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     // Whoever brings definitions brings users: one that everybody knows would be a hole beside them.
     match to_import {
         Some((path, read)) => definitions::import(&node, &read, path).await?,
-        None if node.is_blank() => node.define(&config.defaults).wait().await,
+        None if node.is_blank() => node.define(&config.defaults),
         None => {}
     }
     if node.is_blank() {
