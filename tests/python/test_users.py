@@ -148,7 +148,7 @@ def boss(shop):
 
 @pytest.fixture
 def refused(shop):
-    """RabbitMQ 3.10 does not say which permission is missing, later releases do."""
+    """RabbitMQ 3.10 does not say which permission is missing, newer ones do."""
 
     def refused(operation, what, user="ana", vhost="shop"):
         word = "" if shop.name == "rabbitmq" else f"{operation} "
@@ -305,6 +305,19 @@ def test_an_operation_with_its_permission_goes_through(ana, use):
     flush(ana)
 
 
+def test_a_publish_in_a_transaction_is_refused_before_the_commit(ana, refused):
+    ana.tx_select()
+    with refused("write", "exchange 'x'"):
+        publish(ana, "x", "k")
+        flush(ana)
+
+
+def test_a_claimed_user_is_looked_at_after_the_permission(ana, refused):
+    with refused("write", "exchange 'x'"):
+        publish(ana, "x", "k", user_id="guest")
+        flush(ana)
+
+
 def test_a_name_of_the_brokers_choice_needs_permission_too(ana, shop):
     word = "" if shop.name == "rabbitmq" else "configure "
     with channel_closed(403, f"ACCESS_REFUSED - {word}access to queue 'amq.gen-…"):
@@ -367,7 +380,7 @@ def test_other_exchanges_have_no_topic_permissions(ana, boss):
 
 @pytest.mark.only("cauce")
 def test_a_copy_needs_permission_for_its_key_too(ana, refused):
-    """As in RabbitMQ from 4.0 on; before, copies went past topic permissions."""
+    """As in newer RabbitMQ; in 3.10 copies go past topic permissions."""
     with refused("write", "topic 'eva.x' in exchange 'amq.topic'"):
         publish(ana, "amq.topic", "ana.x", headers={"CC": ["eva.x"]})
         flush(ana)

@@ -21,13 +21,16 @@ pub use read::{Definitions, DefinitionsError};
 
 pub(crate) use blueprint::VhostBlueprint;
 pub(crate) use import::{NOBODY, Plan, Step};
-pub(crate) use read::{BindingDefinition, ExchangeDefinition, QueueDefinition};
+pub(crate) use read::{BindingDefinition, ExchangeDefinition, QueueDefinition, VhostDefinition};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub(crate) enum Change {
+    /// Adds the virtual host, or says anew what is known about it.
     Vhost {
         name: String,
+        #[serde(flatten)]
+        about: About,
     },
     VhostGone {
         name: String,
@@ -96,6 +99,14 @@ pub(crate) struct BindingChange {
     pub(crate) destination: String,
     pub(crate) key: String,
     pub(crate) arguments: Arguments,
+}
+
+/// What people wrote about a virtual host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct About {
+    pub description: String,
+    pub tags: Vec<String>,
 }
 
 impl Change {
@@ -174,6 +185,12 @@ impl Arguments {
 mod tests {
     use super::*;
     use cauce_core::Value;
+
+    #[test]
+    fn a_vhost_needs_nothing_but_a_name() {
+        let change = Change::decode(br#"{"change":"vhost","name":"/"}"#).unwrap();
+        assert_eq!(change, Change::Vhost { name: "/".into(), about: About::default() });
+    }
 
     #[test]
     fn a_change_reads_back_with_the_width_of_every_value() {

@@ -23,7 +23,7 @@ mod users;
 mod vhost;
 
 pub use dead_letter::delay_ms;
-pub use definitions::{Blueprint, Definitions, DefinitionsError, Imported};
+pub use definitions::{About, Blueprint, Definitions, DefinitionsError, Imported};
 pub use limits::DEFINITIONS_BYTES_MAX;
 pub use memory::{Alarms, Memory};
 pub use node::{Defaults, Node, NodeConfig, StartError};

@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 
 use crate::clock::now_ms;
 use crate::definitions::{
-    BindingDefinition, Blueprint, Change, Definitions, DefinitionsError, ExchangeDefinition, Imported,
-    NOBODY, Plan, QueueDefinition, Step, VhostBlueprint,
+    About, BindingDefinition, Blueprint, Change, Definitions, DefinitionsError, ExchangeDefinition, Imported,
+    NOBODY, Plan, QueueDefinition, Step, VhostBlueprint, VhostDefinition,
 };
 use crate::memory::Memory;
 use crate::queue_handle::{Event, Link};
@@ -246,7 +246,8 @@ impl Node {
     pub fn define(&self, defaults: &Defaults) {
         let password_hash = PasswordHash::with_salt(random_salt(), defaults.password.as_bytes());
         let user = User { name: (*defaults.user).into(), password_hash, tags: defaults.tags.clone() };
-        self.add_vhost(&defaults.vhost);
+        let description = "Default virtual host".to_owned();
+        self.add_vhost(&defaults.vhost, About { description, tags: Vec::new() });
         self.users.change(|access| {
             access.put_user(user);
             let granted = access.grant(&defaults.user, &defaults.vhost, defaults.permissions.clone());
@@ -283,14 +284,17 @@ impl Node {
         })
     }
 
-    /// Adds the virtual host unless there is one of that name.
-    pub fn put_vhost(&self, name: &str) -> Saved {
+    /// Adds the virtual host, or changes what is known about the one of that name.
+    pub fn put_vhost(&self, name: &str, about: &About) -> Saved {
         let mut vhosts = self.vhosts.write();
-        if vhosts.contains_key(name) {
-            return Saved::default();
+        match vhosts.get(name) {
+            Some(vhost) => vhost.set_about(about.clone()),
+            None => {
+                let vhost = Vhost::new(name, about.clone(), self.shared.clone());
+                vhosts.insert(name.to_owned(), Arc::new(vhost));
+            }
         }
-        vhosts.insert(name.to_owned(), Arc::new(Vhost::new(name, self.shared.clone())));
-        self.define_one(&Change::Vhost { name: name.to_owned() })
+        self.define_one(&Change::Vhost { name: name.to_owned(), about: about.clone() })
     }
 
     fn define_one(&self, change: &Change) -> Saved {
@@ -316,7 +320,7 @@ impl Node {
     fn carry_out(&self, step: Step<'_>) -> Result<Saved, Box<dyn std::error::Error>> {
         let vhost = |name: &str| self.vhost(name).ok_or_else(|| format!("vhost '{name}' is gone"));
         Ok(match step {
-            Step::Vhost(name) => self.put_vhost(name),
+            Step::Vhost(VhostDefinition { name, about }) => self.put_vhost(name, about),
             Step::User(user) => self.put_user(user),
             Step::Permissions { user, vhost, permissions } => self.grant(user, vhost, permissions)?,
             Step::TopicPermissions { user, vhost, exchange, permissions } => {
@@ -339,28 +343,32 @@ impl Node {
         let vhosts = self.vhosts().into_iter().map(|vhost| {
             let topology = vhost.topology().with_handles(|entry| entry.handle.id);
             // Which queues hold messages of delayed exchanges concerns no definition.
-            (vhost.name.to_string(), VhostBlueprint { topology, delays: HashMap::new() })
+            (
+                vhost.name.to_string(),
+                VhostBlueprint { topology, delays: HashMap::new(), about: vhost.about() },
+            )
         });
         Blueprint { access: self.users.access(), vhosts: vhosts.collect() }
     }
 
-    fn add_vhost(&self, name: &str) -> Arc<Vhost> {
-        let vhost = Arc::new(Vhost::new(name, self.shared.clone()));
+    fn add_vhost(&self, name: &str, about: About) -> Arc<Vhost> {
+        let vhost = Arc::new(Vhost::new(name, about, self.shared.clone()));
         self.vhosts.write().insert(name.to_owned(), vhost.clone());
         vhost
     }
 
     fn snapshot(&self) -> Vec<Vec<u8>> {
         let vhosts = self.vhosts();
-        let names = vhosts.iter().map(|vhost| Change::Vhost { name: vhost.name.to_string() });
+        let names =
+            vhosts.iter().map(|vhost| Change::Vhost { name: vhost.name.to_string(), about: vhost.about() });
         let contents = vhosts.iter().flat_map(|vhost| vhost.snapshot());
         names.chain(self.users.snapshot()).chain(contents).map(|change| change.encode()).collect()
     }
 
     /// A virtual host with what the logs of its queues hold.
     fn raise(&self, disk: &Arc<dyn Disk>, name: &str, blueprint: VhostBlueprint) -> Result<(), StartError> {
-        let vhost = self.add_vhost(name);
-        let VhostBlueprint { topology, delays } = blueprint;
+        let VhostBlueprint { topology, delays, about } = blueprint;
+        let vhost = self.add_vhost(name, about);
         let mut recovered: HashMap<QueueId, Raised> = HashMap::new();
         for entry in topology.queues() {
             let raised = self.recover(disk, &entry.name, entry.handle, rules(&entry.spec, &entry.limits))?;

@@ -16,7 +16,7 @@ use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::oneshot;
 
 use crate::clock::now_ms;
-use crate::definitions::{BindingChange, Change};
+use crate::definitions::{About, BindingChange, Change};
 use crate::memory::Memory;
 use crate::node::Shared;
 use crate::queue_handle::{DeleteError, QueueHandle};
@@ -37,6 +37,7 @@ pub enum DeleteQueueError {
 #[derive(Debug)]
 pub struct Vhost {
     pub name: Arc<str>,
+    about: RwLock<About>,
     topology: RwLock<Queues>,
     generation: AtomicU64,
     /// What holds the messages of each delayed exchange. Changed under the topology's lock.
@@ -65,14 +66,23 @@ impl FromIterator<Saved> for Saved {
 }
 
 impl Vhost {
-    pub(crate) fn new(name: &str, shared: Arc<Shared>) -> Vhost {
+    pub(crate) fn new(name: &str, about: About, shared: Arc<Shared>) -> Vhost {
         Vhost {
             name: name.into(),
+            about: RwLock::new(about),
             topology: RwLock::new(Topology::new(name)),
             generation: AtomicU64::new(0),
             delays: RwLock::default(),
             shared,
         }
+    }
+
+    pub fn about(&self) -> About {
+        self.about.read().clone()
+    }
+
+    pub(crate) fn set_about(&self, about: About) {
+        *self.about.write() = about;
     }
 
     pub fn memory(&self) -> &Memory {

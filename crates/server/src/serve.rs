@@ -78,6 +78,9 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     let node = Node::open(disk.clone(), NodeConfig { flush: config.flush, memory_bytes })?;
     node.users.set_loopback_only(config.loopback_users);
     // Whoever brings definitions brings users: one that everybody knows would be a hole beside them.
+    if to_import.is_some() && node.is_blank() {
+        tracing::info!("defining no default user and virtual host, as there are definitions to import");
+    }
     match to_import {
         Some((path, read)) => definitions::import(&node, &read, path).await?,
         None if node.is_blank() => node.define(&config.defaults),

@@ -9,7 +9,7 @@ use cauce_core::exchange::{Destination, ExchangeKind};
 use cauce_core::topology::{ExchangeSpec, QueueSpec, Topology, TopologyError};
 use cauce_log::{Disk, Journal};
 
-use super::{BindingChange, Change};
+use super::{About, BindingChange, Change};
 use crate::node::StartError;
 use crate::storage::QueueId;
 
@@ -24,11 +24,12 @@ pub(crate) struct VhostBlueprint {
     pub(crate) topology: Topology<QueueId>,
     /// The queue that holds the messages of each delayed exchange.
     pub(crate) delays: HashMap<Arc<str>, QueueId>,
+    pub(crate) about: About,
 }
 
 impl VhostBlueprint {
     pub(crate) fn new(name: &str) -> VhostBlueprint {
-        VhostBlueprint { topology: Topology::new(name), delays: HashMap::new() }
+        VhostBlueprint { topology: Topology::new(name), delays: HashMap::new(), about: About::default() }
     }
 }
 
@@ -53,8 +54,9 @@ impl Blueprint {
     /// One about something that went meanwhile changes nothing.
     fn apply(&mut self, change: Change) -> Result<(), TopologyError> {
         match change {
-            Change::Vhost { name } => {
-                self.vhosts.entry(name).or_insert_with_key(|name| VhostBlueprint::new(name));
+            Change::Vhost { name, about } => {
+                let vhost = self.vhosts.entry(name).or_insert_with_key(|name| VhostBlueprint::new(name));
+                vhost.about = about;
             }
             Change::VhostGone { name } => drop(self.vhosts.remove(&name)),
             Change::User { name, password_hash, tags } => {
@@ -87,7 +89,7 @@ impl Blueprint {
             Change::ExchangeGone { vhost, name } => {
                 let Some(vhost) = self.vhosts.get_mut(&vhost) else { return Ok(()) };
                 vhost.topology.delete_exchange(&name, false)?;
-                let VhostBlueprint { topology, delays } = vhost;
+                let VhostBlueprint { topology, delays, .. } = vhost;
                 delays.retain(|exchange, _| topology.exchange(exchange).is_some());
             }
             Change::Queue { vhost, name, id, auto_delete, arguments } => {

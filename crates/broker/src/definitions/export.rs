@@ -6,6 +6,7 @@ use cauce_core::topology::{Topology, is_predeclared};
 use cauce_core::{Table, Value};
 use serde_json::{Map, Value as Json, json};
 
+use super::About;
 use super::blueprint::Blueprint;
 
 impl Blueprint {
@@ -19,7 +20,7 @@ impl Blueprint {
             "product_name": "Cauce",
             "product_version": env!("CARGO_PKG_VERSION"),
             "users": users(&self.access),
-            "vhosts": self.vhosts.keys().map(|name| vhost(name)).collect::<Vec<_>>(),
+            "vhosts": self.vhosts.iter().map(|(name, own)| vhost(name, &own.about)).collect::<Vec<_>>(),
             "permissions": permissions(&self.access),
             "topic_permissions": topic_permissions(&self.access),
             "parameters": [],
@@ -45,8 +46,8 @@ fn users(access: &Access) -> Vec<Json> {
     access.users().map(user).collect()
 }
 
-fn vhost(name: &str) -> Json {
-    json!({ "name": name, "limits": [], "metadata": { "description": "", "tags": [] } })
+fn vhost(name: &str, about: &About) -> Json {
+    json!({ "name": name, "limits": [], "metadata": about })
 }
 
 fn permissions(access: &Access) -> Vec<Json> {

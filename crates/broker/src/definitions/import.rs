@@ -10,7 +10,7 @@ use cauce_core::topology::{Declared, TopologyError};
 use super::blueprint::{Blueprint, VhostBlueprint};
 use super::read::{
     BindingDefinition, Definitions, DefinitionsError, ExchangeDefinition, Notes, Password, QueueDefinition,
-    UserDefinition,
+    UserDefinition, VhostDefinition,
 };
 
 /// What an import did.
@@ -25,7 +25,7 @@ pub struct Imported {
 /// One thing to change.
 #[derive(Debug)]
 pub(crate) enum Step<'a> {
-    Vhost(&'a str),
+    Vhost(&'a VhostDefinition),
     User(User),
     Permissions { user: &'a str, vhost: &'a str, permissions: &'a Permissions },
     TopicPermissions { user: &'a str, vhost: &'a str, exchange: &'a str, permissions: &'a TopicPermissions },
@@ -99,10 +99,14 @@ impl<'a> Trial<'a> {
         }
     }
 
-    fn vhost(&mut self, name: &'a str) {
-        if !self.blueprint.vhosts.contains_key(name) {
-            self.blueprint.vhosts.insert(name.to_owned(), VhostBlueprint::new(name));
-            self.steps.push(Step::Vhost(name));
+    fn vhost(&mut self, definition: &'a VhostDefinition) {
+        let VhostDefinition { name, about } = definition;
+        let known = self.blueprint.vhosts.get(name);
+        if known.is_none_or(|vhost| vhost.about != *about) {
+            let vhosts = &mut self.blueprint.vhosts;
+            let vhost = vhosts.entry(name.clone()).or_insert_with_key(|name| VhostBlueprint::new(name));
+            vhost.about = about.clone();
+            self.steps.push(Step::Vhost(definition));
         }
     }
 

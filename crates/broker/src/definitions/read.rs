@@ -10,6 +10,7 @@ use cauce_core::topology::{ExchangeSpec, QueueSpec, is_predeclared};
 use cauce_core::{Table, Value};
 use serde_json::Value as Json;
 
+use super::About;
 use crate::limits::{ARGUMENTS_BYTES_MAX, DEFINITIONS_BYTES_MAX, NAMES_IN_A_NOTE_MAX};
 
 /// What is wrong with a file, and where.
@@ -29,7 +30,7 @@ pub enum DefinitionsError {
 #[derive(Debug, Default)]
 pub struct Definitions {
     pub(super) users: Vec<UserDefinition>,
-    pub(super) vhosts: Vec<String>,
+    pub(super) vhosts: Vec<VhostDefinition>,
     pub(super) permissions: Vec<PermissionsDefinition>,
     pub(super) topic_permissions: Vec<TopicPermissionsDefinition>,
     pub(super) exchanges: Vec<ExchangeDefinition>,
@@ -43,6 +44,12 @@ pub(super) struct UserDefinition {
     pub(super) name: String,
     pub(super) password: Password,
     pub(super) tags: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct VhostDefinition {
+    pub(crate) name: String,
+    pub(crate) about: About,
 }
 
 pub(super) enum Password {
@@ -224,7 +231,7 @@ fn read_hash(user: &Fields, hash: &str, algorithm: Option<&str>) -> Result<Passw
     read.map_err(|error| user.wrong("password_hash", &error.to_string()))
 }
 
-fn read_vhost(vhost: &mut Fields, notes: &mut Notes) -> Result<String, DefinitionsError> {
+fn read_vhost(vhost: &mut Fields, notes: &mut Notes) -> Result<VhostDefinition, DefinitionsError> {
     let name = vhost.text("name")?;
     vhost.subject = format!("vhost '{name}'");
     names::check_name(&name).map_err(|error| vhost.wrong("name", &error.to_string()))?;
@@ -234,20 +241,24 @@ fn read_vhost(vhost: &mut Fields, notes: &mut Notes) -> Result<String, Definitio
     if vhost.take("tracing") == Some(Json::Bool(true)) {
         notes.add("tracing is not served", &*vhost.subject);
     }
-    let metadata = vhost.take("metadata");
-    let default_type =
-        vhost.take("default_queue_type").or_else(|| metadata?.get("default_queue_type").cloned());
-    if default_type
-        .as_ref()
-        .and_then(Json::as_str)
-        .is_some_and(|name| !["classic", "undefined"].contains(&name))
-    {
+    vhost.take("protected_from_deletion");
+    // Some releases write these beside the name, some in an object of their own, some in both places.
+    let mut about = vhost.object_of("metadata")?;
+    for field in ["description", "tags", "default_queue_type"] {
+        if let Some(value) = vhost.take(field) {
+            about.values.insert(field.to_owned(), value);
+        }
+    }
+    let default_type = about.optional_text("default_queue_type")?;
+    if default_type.is_some_and(|name| !["", "classic", "undefined"].contains(&&*name)) {
         notes.add("a default queue type is not served", &*vhost.subject);
     }
-    for about in ["description", "tags", "protected_from_deletion"] {
-        vhost.take(about);
+    let description = about.optional_text("description")?.unwrap_or_default();
+    let tags = about.words("tags")?.unwrap_or_default();
+    for field in about.values.keys() {
+        notes.add("not known, and not looked at", format!("'{field}' of vhosts"));
     }
-    Ok(name)
+    Ok(VhostDefinition { name, about: About { description, tags } })
 }
 
 fn read_permissions(
@@ -427,20 +438,32 @@ impl Fields {
         }
     }
 
-    /// A list of words, or words with commas between. Before there were tags there was one flag.
+    /// The object in that field; an empty one if there is none.
+    fn object_of(&mut self, field: &str) -> Result<Fields, DefinitionsError> {
+        let json = self.take(field).unwrap_or_else(|| Json::Object(serde_json::Map::new()));
+        Fields::new(&self.subject, json).map_err(|_| self.wrong(field, "expected an object"))
+    }
+
+    /// Before there were tags there was one flag.
     fn tags(&mut self) -> Result<Vec<String>, DefinitionsError> {
-        let words: Vec<String> = match (self.take("tags"), self.optional_flag("administrator")?) {
-            (Some(Json::String(text)), _) => text.split(',').map(str::to_owned).collect(),
-            (Some(Json::Array(list)), _) => {
-                let words = list.iter().map(|word| word.as_str().map(str::to_owned)).collect::<Option<_>>();
-                words.ok_or_else(|| self.wrong("tags", "expected words"))?
-            }
-            (Some(_), _) => return Err(self.wrong("tags", "expected a list of words, or one text")),
-            (None, Some(true)) => vec!["administrator".to_owned()],
-            (None, Some(false)) => Vec::new(),
-            (None, None) => return Err(self.wrong("tags", "missing")),
+        match (self.words("tags")?, self.optional_flag("administrator")?) {
+            (Some(tags), _) => Ok(tags),
+            (None, Some(true)) => Ok(vec!["administrator".to_owned()]),
+            (None, Some(false)) => Ok(Vec::new()),
+            (None, None) => Err(self.wrong("tags", "missing")),
+        }
+    }
+
+    /// A list of words, or words with commas between.
+    fn words(&mut self, field: &str) -> Result<Option<Vec<String>>, DefinitionsError> {
+        let words: Option<Vec<String>> = match self.take(field) {
+            None => return Ok(None),
+            Some(Json::String(text)) => Some(text.split(',').map(str::to_owned).collect()),
+            Some(Json::Array(list)) => list.iter().map(|word| word.as_str().map(str::to_owned)).collect(),
+            Some(_) => None,
         };
-        Ok(words.iter().map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect())
+        let words = words.ok_or_else(|| self.wrong(field, "expected a list of words, or one text"))?;
+        Ok(Some(words.iter().map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()))
     }
 
     fn arguments(&mut self) -> Result<Table, DefinitionsError> {

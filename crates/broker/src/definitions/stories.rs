@@ -55,8 +55,14 @@ fn users_and_permissions_become_as_the_file_says_and_queues_stay_as_they_were() 
         file["permissions"][0]["configure"] = json!(".*");
         file["queues"][0]["arguments"]["x-max-length"] = json!(7);
         file["exchanges"][0]["type"] = json!("fanout");
+        file["vhosts"][0] = json!({ "name": "shop", "description": "moved", "tags": "eu, us" });
         let imported = import(&node, &file).await.unwrap();
-        assert_eq!(imported.changes, 2);
+        assert_eq!(imported.changes, 3);
+        let about = node.vhost("shop").unwrap().about();
+        assert_eq!(
+            (&*about.description, &about.tags[..]),
+            ("moved", &["eu".to_owned(), "us".to_owned()][..])
+        );
         let [note] = &imported.notes[..] else { panic!("{:?}", imported.notes) };
         assert!(
             note.starts_with("defined otherwise already, and left as it was: inequivalent arg"),
@@ -83,6 +89,7 @@ fn what_was_imported_outlives_a_restart_and_exports_to_the_same_again() {
         assert_eq!(read.export(), exported);
         let node = Node::open(Arc::new(disk), CONFIG).unwrap();
         assert_eq!(node.blueprint().export(), exported);
+        assert_eq!(exported["vhosts"], shop()["vhosts"]);
         let other = blank();
         assert_eq!(import(&other, &exported).await.unwrap(), Imported { changes: 9, notes: Vec::new() });
         assert_eq!(other.blueprint().export(), exported);
@@ -140,7 +147,7 @@ fn a_file_with_anything_wrong_in_it_changes_nothing_and_says_where() {
         ("/users/0/name", json!(7), "users[0]: name: expected text"),
         ("/users/0/name", json!(null), "users[0]: name: missing"),
         ("/users/0/tags", json!(null), "user 'ana': tags: missing"),
-        ("/users/0/tags", json!([1]), "user 'ana': tags: expected words"),
+        ("/users/0/tags", json!([1]), "user 'ana': tags: expected a list of words, or one text"),
         ("/users/0/password", json!("p"), "user 'ana': password: given beside 'password_hash'"),
         ("/users/0/password_hash", json!("?"), "user 'ana': password_hash: the password hash is not base64"),
         (
@@ -270,7 +277,7 @@ fn shop() -> Json {
             "tags": ["monitoring", "mine"],
             "limits": {},
         }],
-        "vhosts": [{ "name": "shop", "limits": [], "metadata": { "description": "", "tags": [] } }],
+        "vhosts": [{ "name": "shop", "limits": [], "metadata": { "description": "where we sell", "tags": ["eu"] } }],
         "permissions": [{ "user": "ana", "vhost": "shop", "configure": "", "write": ".*", "read": "^(?!secret)" }],
         "topic_permissions": [
             { "user": "ana", "vhost": "shop", "exchange": "events", "write": "^{username}\\.", "read": ".*" },

@@ -389,9 +389,12 @@ impl Connection {
 
     fn publish(&mut self, number: u16, content: &Content<'_>) -> Result<(), Fault> {
         self.publishes = true;
-        let channel = self.channel(number);
-        if let Mode::Transaction(transaction) = &mut channel.mode {
-            transaction.publishes.push(OwnedPublish::from(content));
+        if matches!(self.channel(number).mode, Mode::Transaction(_)) {
+            let publish = OwnedPublish::from(content);
+            self.check_publishes(std::slice::from_ref(&publish))?;
+            if let Mode::Transaction(transaction) = &mut self.channel(number).mode {
+                transaction.publishes.push(publish);
+            }
             return Ok(());
         }
         self.publish_now(number, content)

@@ -378,7 +378,7 @@ impl Connection {
         Ok(())
     }
 
-    fn check_publishes(&mut self, publishes: &[OwnedPublish]) -> Result<(), Fault> {
+    pub(super) fn check_publishes(&mut self, publishes: &[OwnedPublish]) -> Result<(), Fault> {
         let author = Author { vhost: &self.vhost, node: &self.node, user: &self.user };
         for publish in publishes {
             let summary = PropertiesSummary::parse(&publish.properties)?;

@@ -94,7 +94,6 @@ impl Publisher {
         content: &Content<'_>,
         summary: &PropertiesSummary<'_>,
     ) -> Result<Route, Fault> {
-        check_author(author, summary)?;
         let generation = (author.vhost.generation(), author.node.users.generation());
         if self.routes.generation != generation {
             self.routes = Routes { generation, ..Routes::default() };
@@ -107,12 +106,10 @@ impl Publisher {
             }
             None => Vec::new(),
         };
-        if copies.is_empty()
-            && let Some(route) = self.routes.get(content)
-        {
-            return Ok(route.clone());
-        }
-        self.find_route(author, content, &copies)
+        let known = self.routes.get(content).filter(|_| copies.is_empty()).cloned();
+        let route = known.map_or_else(|| self.find_route(author, content, &copies), Ok)?;
+        check_author(author, summary)?;
+        Ok(route)
     }
 
     fn find_route(
