@@ -248,3 +248,36 @@ pub(super) fn parse_expiration(text: &str) -> Result<u64, Fault> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use cauce_broker::{Flush, GUEST, Node, NodeConfig};
+    use cauce_core::access::Permissions;
+    use cauce_log::MemoryDisk;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_remembered_route_is_of_no_use_once_the_permission_is_gone() {
+        let config = NodeConfig { flush: Flush::Os, memory_bytes: 1 << 20 };
+        let node = Node::start(Arc::new(MemoryDisk::new()), config).unwrap();
+        let vhost = node.vhost("/").unwrap();
+        let author = Author { vhost: &vhost, node: &node, user: GUEST };
+        let mut publisher = Publisher::default();
+        let mut publish = || {
+            let content = Content {
+                exchange: "amq.direct",
+                routing_key: "k",
+                mandatory: false,
+                immediate: false,
+                properties: &[0, 0],
+                body: (&b""[..]).into(),
+            };
+            let summary = PropertiesSummary::parse(content.properties).unwrap();
+            publisher.route(author, &content, &summary).is_ok()
+        };
+        assert!(publish() && publish());
+        node.grant(GUEST, "/", &Permissions::parse(".*", "", ".*").unwrap()).unwrap().wait().await;
+        assert!(!publish());
+    }
+}
