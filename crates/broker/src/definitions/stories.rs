@@ -253,12 +253,37 @@ fn the_first_start_knows_guest_and_a_node_with_definitions_need_not() {
     });
 }
 
-fn run(story: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap().block_on(story);
+#[test]
+fn after_a_power_cut_at_any_flush_the_same_file_completes_what_it_began() {
+    let whole = MemoryDisk::new();
+    run(async { drop(import(&started(&whole), &shop()).await.unwrap()) });
+    for cut in 0..=whole.syncs() {
+        let disk = MemoryDisk::new();
+        disk.freeze_at_sync(cut);
+        let survives = run(async {
+            import(&started(&disk), &shop()).await.unwrap();
+            disk.syncs() <= cut
+        });
+        run(async {
+            let node = started(&disk.crash((cut % 3 != 0).then_some(cut)));
+            let again = import(&node, &shop()).await.unwrap();
+            assert!(!survives || again.changes == 0, "cut {cut}: {} changes were lost", again.changes);
+            assert!(node.users.authenticate("ana", b"test12").is_ok() && again.notes.is_empty());
+            assert_eq!(node.vhost("shop").unwrap().topology().bindings().count(), 2, "cut {cut}");
+        });
+    }
+}
+
+fn started(disk: &MemoryDisk) -> Arc<Node> {
+    Node::open(Arc::new(disk.clone()), CONFIG).unwrap()
+}
+
+fn run<T>(story: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap().block_on(story)
 }
 
 fn blank() -> Arc<Node> {
-    Node::open(Arc::new(MemoryDisk::new()), CONFIG).unwrap()
+    started(&MemoryDisk::new())
 }
 
 async fn import(node: &Node, file: &Json) -> Result<Imported, String> {
