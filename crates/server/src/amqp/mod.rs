@@ -5,9 +5,15 @@ mod confirms;
 mod connection;
 mod consume;
 mod fault;
+mod frames;
+mod get;
 mod handshake;
 mod methods;
+mod outbox;
 mod publish;
+mod reply_to;
+mod settle;
+mod socket;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -14,7 +14,10 @@ use cauce_core::message::{BlockBuilder, Message, Traits};
 use cauce_core::queue::Picks;
 use cauce_core::topology::Routed;
 
+use super::channel::{Mode, OwnedPublish};
+use super::connection::{COMMIT, Connection};
 use super::fault::Fault;
+use super::reply_to::REPLY_TO;
 
 /// Routes remembered at a time; past it all are forgotten.
 const ROUTES_MAX: usize = 1024;
@@ -74,6 +77,49 @@ pub(super) struct Author<'a> {
     pub(super) vhost: &'a Arc<Vhost>,
     pub(super) node: &'a cauce_broker::Node,
     pub(super) user: &'a str,
+}
+
+impl Connection {
+    pub(super) fn publish(&mut self, number: u16, content: &Content<'_>) -> Result<(), Fault> {
+        self.publishes = true;
+        let channel = self.channel(number);
+        if let Mode::Transaction(transaction) = &mut channel.mode {
+            transaction.publishes.push(OwnedPublish::from(content));
+            return Ok(());
+        }
+        self.publish_now(number, content)
+    }
+
+    /// Routes the message and gathers it for its queues.
+    pub(super) fn publish_now(&mut self, number: u16, content: &Content<'_>) -> Result<(), Fault> {
+        let summary = PropertiesSummary::parse(content.properties)?;
+        if summary.reply_to == Some(REPLY_TO) {
+            let properties = self.with_reply_queue(number, content.properties)?;
+            return self.publish_now(
+                number,
+                &Content { properties: &properties, body: (&*content.body).into(), ..*content },
+            );
+        }
+        let ttl_ms = summary.expiration.map(parse_expiration).transpose()?;
+        let author = Author { vhost: &self.vhost, node: &self.node, user: &self.user };
+        let route = self.publisher.route(author, content, &summary)?;
+        if route.is_empty() && content.mandatory {
+            self.out.say_return(number, self.frame_max, content);
+        }
+        let channel = self.channel(number);
+        let tag = match &mut channel.mode {
+            Mode::Confirm(confirms) => {
+                Some(ConfirmTag { channel: number, sequence: confirms.published(route.len() as u32) })
+            }
+            Mode::Transaction(_) => {
+                self.committing += route.len();
+                Some(ConfirmTag { channel: number, sequence: COMMIT })
+            }
+            Mode::Plain => None,
+        };
+        self.publisher.add(content, &summary, ttl_ms, &route, tag);
+        Ok(())
+    }
 }
 
 impl Publisher {
