@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use cauce_amqp::method::*;
 use cauce_amqp::reply::ReplyCode;
-use cauce_broker::{Alarms, Event, Link, Node, QueueHandle, Vhost};
+use cauce_broker::{Alarms, ConfirmTag, Event, Link, Node, QueueHandle, Vhost};
 use cauce_core::queue::ConsumerId;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
@@ -27,6 +28,17 @@ use super::handshake::Session;
 use super::outbox::Outbox;
 use super::publish::Publisher;
 use super::settle::Settling;
+
+/// Why a client is not listened to. What it sends meanwhile is read only to hear that it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// Memory or disk is short, and it publishes.
+    Alarm,
+    /// A queue has no room for what it published, or has not answered it.
+    Queue,
+    /// It must take what it asked for first.
+    Client,
+}
 
 /// Events taken from the mailbox at a time.
 const EVENTS_MAX: usize = 64;
@@ -62,6 +74,12 @@ pub(super) struct Connection {
     /// Publishes of a transaction that queues have not answered.
     pub(super) committing: usize,
     alarms: watch::Receiver<Alarms>,
+    /// Channels with confirms to tell.
+    pub(super) told_soon: Vec<u16>,
+    /// Channels opened so far.
+    pub(super) lives: u32,
+    /// The client says nothing more.
+    pub(super) at_end: bool,
     /// Only who publishes is stopped by an alarm.
     pub(super) publishes: bool,
     told_blocked: bool,
@@ -96,6 +114,9 @@ impl Connection {
             link,
             mailbox,
             committing: 0,
+            told_soon: Vec::new(),
+            lives: 0,
+            at_end: false,
             alarms,
             publishes: false,
             told_blocked: false,
@@ -126,8 +147,12 @@ impl Connection {
             }
             self.out.fill(&mut self.channels, &mut self.consumers, self.frame_max);
             self.write_some()?;
+            if self.at_end && matches!(self.pause(), None | Some(Pause::Client)) {
+                return Ok(());
+            }
             let wake_at = self.next_heartbeat();
-            let reads = !self.is_stopped_by_alarm() && !self.is_held_up();
+            let reads = self.reads();
+            let waits_for_room = !self.publisher.backlog.is_empty();
             tokio::select! {
                 biased;
                 count = self.mailbox.recv_many(&mut events, EVENTS_MAX) => {
@@ -137,11 +162,16 @@ impl Connection {
                     }
                     self.tell_confirms();
                 }
+                () = self.publisher.backlog.hand_over_one(), if waits_for_room => {
+                    self.hand_over();
+                }
                 ready = self.stream.readable(), if reads => {
                     ready?;
-                    if self.read_some()? == Some(0) {
-                        return Ok(());
-                    }
+                    self.read_some()?;
+                }
+                broken = self.stream.ready(Interest::ERROR), if !reads => {
+                    broken?;
+                    return Err(self.broken());
                 }
                 ready = self.stream.writable(), if !self.out.is_empty() => ready?,
                 changed = self.alarms.changed() => drop(changed),
@@ -150,19 +180,38 @@ impl Connection {
         }
     }
 
-    pub(super) fn is_stopped_by_alarm(&self) -> bool {
-        self.publishes && self.alarms.borrow().any()
+    /// Why nothing the client says is acted upon for now, if so.
+    pub(super) fn pause(&self) -> Option<Pause> {
+        let alarm = || self.publishes && self.alarms.borrow().any();
+        self.held_up().or_else(|| alarm().then_some(Pause::Alarm))
     }
 
-    /// Whether the client must take what it asked for before it is heard again.
-    pub(super) fn is_held_up(&self) -> bool {
-        self.out.is_full() || !self.getting.is_empty()
+    /// The same but for alarms, which are looked at once a turn.
+    pub(super) fn held_up(&self) -> Option<Pause> {
+        if !self.publisher.backlog.is_empty() || !self.getting.is_empty() {
+            Some(Pause::Queue)
+        } else if self.out.is_full() {
+            Some(Pause::Client)
+        } else {
+            None
+        }
     }
 
-    /// Everything gathered goes to its queues.
-    pub(super) async fn hand_over(&mut self) {
-        self.publisher.flush(&self.vhost, &self.link).await;
-        self.settling.flush();
+    /// Everything gathered goes to its queues, in order. False if some of it waits for a full queue.
+    pub(super) fn hand_over(&mut self) -> bool {
+        self.publisher.flush(&self.vhost, &self.link);
+        let over = self.publisher.backlog.is_empty();
+        if over {
+            self.settling.flush();
+        }
+        over
+    }
+
+    /// The same, and waits for the queues that are full.
+    async fn hand_over_all(&mut self) {
+        while !self.hand_over() {
+            self.publisher.backlog.hand_over_one().await;
+        }
     }
 
     /// Hears what queues said so far.
@@ -175,7 +224,7 @@ impl Connection {
 
     /// Waits until all that was published and settled is as safe as it gets.
     pub(super) async fn hand_over_and_flush(&mut self, settled: &[Arc<QueueHandle>]) -> Result<(), Fault> {
-        self.hand_over().await;
+        self.hand_over_all().await;
         while self.committing > 0 {
             let event = self.mailbox.recv().await.expect("the connection holds a sender itself");
             self.hear(event)?;
@@ -202,11 +251,7 @@ impl Connection {
                         self.committing -= 1;
                         continue;
                     }
-                    if let Some(Channel { mode: Mode::Confirm(confirms), .. }) =
-                        self.channels.get_mut(&tag.channel)
-                    {
-                        confirms.answered(tag.sequence, taken);
-                    }
+                    self.confirmed(tag, taken);
                 }
             }
             Event::Cancelled { consumer } => self.cancelled(consumer),
@@ -216,9 +261,22 @@ impl Connection {
         Ok(())
     }
 
+    fn confirmed(&mut self, tag: ConfirmTag, taken: bool) {
+        let channel = self.channels.get_mut(&tag.channel).filter(|channel| channel.life == tag.life);
+        let Some(Channel { mode: Mode::Confirm(confirms), .. }) = channel else {
+            return;
+        };
+        confirms.answered(tag.sequence, taken);
+        if confirms.has_first_news() {
+            self.told_soon.push(tag.channel);
+        }
+    }
+
     pub(super) fn tell_confirms(&mut self) {
-        for (&number, channel) in &mut self.channels {
-            let Mode::Confirm(confirms) = &mut channel.mode else {
+        for number in self.told_soon.drain(..) {
+            let Some(Channel { mode: Mode::Confirm(confirms), closing: false, .. }) =
+                self.channels.get_mut(&number)
+            else {
                 continue;
             };
             confirms.tell(|confirm| match confirm {
@@ -251,12 +309,12 @@ impl Connection {
     }
 
     async fn leave(&mut self) {
-        // What was published before the end counts, though nobody will be told.
-        self.hand_over().await;
         let numbers: Vec<u16> = self.channels.keys().copied().collect();
         for number in numbers {
             self.drop_channel_state(number);
         }
+        // What was published before the end counts, though nobody will be told.
+        self.hand_over_all().await;
         // What queues sent meanwhile goes back; what they send from now on bounces.
         self.mailbox.close();
         while let Ok(event) = self.mailbox.try_recv() {

@@ -124,7 +124,9 @@ impl Connection {
         }
         let offsets = self.out.take_back(id);
         if !consumer.no_ack && !offsets.is_empty() {
+            let places = offsets.len() as u32;
             consumer.queue.settle(offsets, Outcome::Release);
+            self.release_places(consumer.channel, places);
         }
         if let Some(channel) = self.channels.get_mut(&consumer.channel) {
             let replies = channel.reply_queue.take_if(|queue| Arc::ptr_eq(queue, &consumer.queue));

@@ -10,47 +10,57 @@ use super::channel::{Channel, Mode};
 use super::connection::Connection;
 use super::fault::Fault;
 
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Done,
+    /// It comes after publishes that wait for a full queue, and must be read again.
+    NotYet,
+    /// The client said it leaves.
+    Goodbye,
+}
+
 impl Connection {
     /// Acts on every whole frame that was read; true once the client said goodbye.
     pub(super) async fn take_input(&mut self) -> Result<bool, Fault> {
-        if self.input.is_empty() || self.is_held_up() {
+        if self.input.is_empty() || self.pause().is_some() {
             return Ok(false);
         }
         self.publisher.start_turn();
         // Taken out, so that frames can be read from it while the connection changes.
         let mut input = std::mem::take(&mut self.input);
         let mut at = 0;
-        let mut ended = Ok(false);
-        while !self.is_held_up() {
+        let mut taken = Ok(Taken::Done);
+        while self.held_up().is_none() {
             match frame::parse(&input[at..], self.frame_max) {
                 Ok(Some((frame, size))) => {
-                    at += size;
-                    ended = self.take_frame(frame).await;
-                    if !matches!(ended, Ok(false)) {
+                    taken = self.take_frame(frame).await;
+                    at += if matches!(taken, Ok(Taken::NotYet)) { 0 } else { size };
+                    if !matches!(taken, Ok(Taken::Done)) {
                         break;
                     }
                     if self.publisher.is_full() {
-                        self.publisher.flush(&self.vhost, &self.link).await;
+                        self.publisher.flush(&self.vhost, &self.link);
                     }
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    ended = Err(error.into());
+                    taken = Err(error.into());
                     break;
                 }
             }
         }
-        self.hand_over().await;
+        self.hand_over();
         self.tell_confirms();
         input.drain(..at);
         self.input = input;
-        ended
+        Ok(matches!(taken?, Taken::Goodbye))
     }
 
-    async fn take_frame(&mut self, frame: Frame<'_>) -> Result<bool, Fault> {
+    async fn take_frame(&mut self, frame: Frame<'_>) -> Result<Taken, Fault> {
         if frame.kind == FrameKind::Heartbeat {
             return match frame.channel {
-                0 => Ok(false),
+                0 => Ok(Taken::Done),
                 _ => Err(Fault::connection(ReplyCode::FrameError, "heartbeat on a channel")),
             };
         }
@@ -60,13 +70,13 @@ impl Connection {
         match self.take_channel_frame(frame).await {
             Err(Fault::Channel { code, text }) => {
                 self.close_channel(frame, code, &text);
-                Ok(false)
+                Ok(Taken::Done)
             }
-            other => other.map(|()| false),
+            other => other,
         }
     }
 
-    fn take_connection_frame(&mut self, frame: Frame<'_>) -> Result<bool, Fault> {
+    fn take_connection_frame(&mut self, frame: Frame<'_>) -> Result<Taken, Fault> {
         if frame.kind != FrameKind::Method {
             return Err(Fault::connection(ReplyCode::UnexpectedFrame, "content on channel 0"));
         }
@@ -74,11 +84,11 @@ impl Connection {
             Method::ConnectionClose(_) => {
                 self.say(0, ConnectionCloseOk {});
                 self.write_some()?;
-                Ok(true)
+                Ok(Taken::Goodbye)
             }
             Method::ConnectionUpdateSecret(_) => {
                 self.say(0, ConnectionUpdateSecretOk {});
-                Ok(false)
+                Ok(Taken::Done)
             }
             method => {
                 tracing::warn!(peer = %self.peer, method = method.name(), "a method out of its turn on channel 0");
@@ -88,13 +98,15 @@ impl Connection {
         }
     }
 
-    async fn take_channel_frame(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
+    async fn take_channel_frame(&mut self, frame: Frame<'_>) -> Result<Taken, Fault> {
         let number = frame.channel;
         let Some(channel) = self.channels.get_mut(&number) else {
-            return self.open_channel(frame);
+            self.open_channel(frame)?;
+            return Ok(Taken::Done);
         };
         if channel.closing {
-            return self.take_closing_frame(frame);
+            self.take_closing_frame(frame)?;
+            return Ok(Taken::Done);
         }
         match frame.kind {
             FrameKind::Method => match decode_publish(frame.payload) {
@@ -103,16 +115,22 @@ impl Connection {
                     if publish.immediate {
                         return Err(Fault::connection(ReplyCode::NotImplemented, "immediate=true"));
                     }
-                    Ok(channel.content.publish(&publish)?)
+                    channel.content.publish(&publish)?;
                 }
                 None => {
                     channel.content.method()?;
-                    self.take_method(number, Method::decode(frame.payload)?).await
+                    let method = Method::decode(frame.payload)?;
+                    // All but settlements may depend on what was published and settled before.
+                    if !is_settlement(&method) && !self.hand_over() {
+                        return Ok(Taken::NotYet);
+                    }
+                    self.take_method(number, method).await?;
                 }
             },
-            FrameKind::Header | FrameKind::Body => self.take_content(frame),
+            FrameKind::Header | FrameKind::Body => self.take_content(frame)?,
             FrameKind::Heartbeat => unreachable!("heartbeats were dealt with before"),
         }
+        Ok(Taken::Done)
     }
 
     /// Publishes the message if it is whole with what came.
@@ -148,7 +166,8 @@ impl Connection {
         if !opens {
             return Err(Fault::connection(ReplyCode::ChannelError, "expected 'channel.open'"));
         }
-        self.channels.insert(number, Channel::new(self.limits.body_bytes_max));
+        self.lives = self.lives.wrapping_add(1);
+        self.channels.insert(number, Channel::new(self.lives, self.limits.body_bytes_max));
         self.say(number, ChannelOpenOk {});
         Ok(())
     }
@@ -209,6 +228,10 @@ impl Connection {
         self.settling.add(unsettled, Outcome::Release);
         self.settling.flush();
     }
+}
+
+fn is_settlement(method: &Method<'_>) -> bool {
+    matches!(method, Method::BasicAck(_) | Method::BasicNack(_) | Method::BasicReject(_))
 }
 
 /// Reply texts are short strings.

@@ -22,20 +22,13 @@ use super::publish::{Author, parse_expiration};
 impl Connection {
     pub(super) async fn take_method(&mut self, number: u16, method: Method<'_>) -> Result<(), Fault> {
         match method {
-            Method::BasicAck(ack) => {
-                return self.settle(number, ack.delivery_tag, ack.multiple, Outcome::Accept);
-            }
+            Method::BasicAck(ack) => self.settle(number, ack.delivery_tag, ack.multiple, Outcome::Accept),
             Method::BasicNack(nack) => {
-                return self.settle(number, nack.delivery_tag, nack.multiple, unwanted(nack.requeue));
+                self.settle(number, nack.delivery_tag, nack.multiple, unwanted(nack.requeue))
             }
             Method::BasicReject(reject) => {
-                return self.settle(number, reject.delivery_tag, false, unwanted(reject.requeue));
+                self.settle(number, reject.delivery_tag, false, unwanted(reject.requeue))
             }
-            _ => {}
-        }
-        // All else may depend on what was published and settled before it.
-        self.hand_over().await;
-        match method {
             Method::ChannelClose(_) => {
                 self.drop_channel_state(number);
                 self.channels.remove(&number);

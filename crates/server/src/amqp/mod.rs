@@ -1,5 +1,6 @@
 //! AMQP 0-9-1: the listener and its connections.
 
+mod backlog;
 mod channel;
 mod confirms;
 mod connection;
@@ -14,6 +15,8 @@ mod publish;
 mod reply_to;
 mod settle;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

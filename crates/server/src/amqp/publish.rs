@@ -7,13 +7,14 @@ use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, DecodeError, carbon_copies, strip_bcc};
 use cauce_broker::{
-    ConfirmTag, EnvelopeFacts, Link, QueueHandle, Receipts, Vhost, clock, delay_ms, with_copies,
+    ConfirmTag, EnvelopeFacts, Link, QueueHandle, Receipts, Share, Vhost, clock, delay_ms, with_copies,
 };
 use cauce_core::access::{Operation, Resource};
 use cauce_core::message::{BlockBuilder, Message, Traits};
 use cauce_core::queue::Picks;
 use cauce_core::topology::Routed;
 
+use super::backlog::Backlog;
 use super::channel::{Mode, OwnedPublish};
 use super::connection::{COMMIT, Connection};
 use super::fault::Fault;
@@ -63,8 +64,9 @@ struct Group {
     tags: Vec<Option<ConfirmTag>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Publisher {
+    pub(super) backlog: Backlog,
     block: BlockBuilder,
     groups: Vec<Group>,
     routes: Routes,
@@ -106,14 +108,18 @@ impl Connection {
         if route.is_empty() && content.mandatory {
             self.out.say_return(number, self.frame_max, content);
         }
-        let channel = self.channel(number);
+        let channel = self.channels.get_mut(&number).expect("the content came on it");
         let tag = match &mut channel.mode {
             Mode::Confirm(confirms) => {
-                Some(ConfirmTag { channel: number, sequence: confirms.published(route.len() as u32) })
+                let sequence = confirms.published(route.len() as u32);
+                if confirms.has_first_news() {
+                    self.told_soon.push(number);
+                }
+                Some(ConfirmTag { channel: number, life: channel.life, sequence })
             }
             Mode::Transaction(_) => {
                 self.committing += route.len();
-                Some(ConfirmTag { channel: number, sequence: COMMIT })
+                Some(ConfirmTag { channel: number, life: channel.life, sequence: COMMIT })
             }
             Mode::Plain => None,
         };
@@ -247,8 +253,8 @@ impl Publisher {
         &mut self.groups[at]
     }
 
-    /// Hands over what was gathered; waits for queues that are full.
-    pub(super) async fn flush(&mut self, vhost: &Vhost, link: &Link) {
+    /// Hands over what was gathered. What finds its queue full is in the backlog then.
+    pub(super) fn flush(&mut self, vhost: &Vhost, link: &Link) {
         if self.block.is_empty() {
             return;
         }
@@ -258,7 +264,8 @@ impl Publisher {
                 true => Receipts::Nobody,
                 false => Receipts::Connection { link: link.clone(), tags },
             };
-            queue.publish(block.clone(), Picks::from_indices(&indices), receipts).await;
+            let picks = Picks::from_indices(&indices);
+            self.backlog.add(queue, Share { block: block.clone(), picks, receipts });
         }
     }
 }

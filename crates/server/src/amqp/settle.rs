@@ -54,12 +54,18 @@ impl Connection {
     }
 
     pub(super) fn settle_now(&mut self, number: u16, unsettled: Vec<Unsettled>, outcome: Outcome) {
-        let channel = self.channel(number);
         let places = unsettled.iter().filter(|one| one.consumer.is_some()).count() as u32;
-        let room = places > 0 && channel.shared_limit.release(places);
-        let consumers = if room { channel.consumers.clone() } else { Vec::new() };
         self.settling.add(unsettled, outcome);
-        if room {
+        self.release_places(number, places);
+    }
+
+    /// So many deliveries that counted against the limit of the channel's consumers are over.
+    pub(super) fn release_places(&mut self, number: u16, places: u32) {
+        let Some(channel) = self.channels.get(&number) else {
+            return;
+        };
+        if places > 0 && channel.shared_limit.release(places) {
+            let consumers = channel.consumers.clone();
             self.settling.flush();
             self.wake(&consumers);
         }

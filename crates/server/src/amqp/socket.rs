@@ -8,27 +8,41 @@ use cauce_amqp::reply::ReplyCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use super::connection::Connection;
+use super::connection::{Connection, Pause};
 use super::fault::Fault;
 use super::frames::shorten;
+
+/// Bytes read from a client that is not listened to.
+const UNHEARD_BYTES_MAX: usize = 16 << 10;
 
 /// How long a client has to answer `connection.close`.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 impl Connection {
-    /// `Some(0)` at the end of the stream, `None` if there is nothing yet.
-    pub(super) fn read_some(&mut self) -> Result<Option<usize>, Fault> {
+    /// Whether the socket is read. One that is not listened to is read a little, to hear its heartbeats.
+    pub(super) fn reads(&self) -> bool {
+        !self.at_end && (self.pause().is_none() || self.input.len() < UNHEARD_BYTES_MAX)
+    }
+
+    pub(super) fn read_some(&mut self) -> Result<(), Fault> {
         if self.input.capacity() - self.input.len() < self.limits.read_bytes / 2 {
             self.input.reserve(self.limits.read_bytes);
         }
         match self.stream.try_read_buf(&mut self.input) {
             Ok(count) => {
                 self.last_heard = Instant::now();
-                Ok(Some(count))
+                self.at_end = count == 0;
+                Ok(())
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The socket broke while it was not read.
+    pub(super) fn broken(&self) -> Fault {
+        let error = self.stream.take_error().ok().flatten();
+        error.unwrap_or_else(|| std::io::ErrorKind::ConnectionReset.into()).into()
     }
 
     pub(super) fn write_some(&mut self) -> Result<(), Fault> {
@@ -37,6 +51,10 @@ impl Connection {
                 Ok(count) => {
                     self.out.written(count);
                     self.last_said = Instant::now();
+                    if self.held_up() == Some(Pause::Client) {
+                        // It takes what it asked for, so it lives.
+                        self.last_heard = self.last_said;
+                    }
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -61,8 +79,8 @@ impl Connection {
             return Ok(());
         }
         let now = Instant::now();
-        if self.is_stopped_by_alarm() {
-            // We do not read, so silence says nothing.
+        if !self.reads() && self.pause() != Some(Pause::Client) {
+            // It is we who do not listen, so silence says nothing.
             self.last_heard = now;
         }
         if now >= self.last_heard + self.heartbeat * 2 {
