@@ -22,11 +22,12 @@ use super::Limits;
 use super::channel::{Channel, Mode};
 use super::confirms::Confirm;
 use super::consume::Consumer;
-use super::fault::Fault;
+use super::fault::{Fault, no_queue};
 use super::get::Getting;
 use super::handshake::Session;
 use super::outbox::Outbox;
 use super::publish::Publisher;
+use super::reply_to::is_reply_queue;
 use super::settle::Settling;
 
 /// Why a client is not listened to. What it sends meanwhile is read only to hear that it lives.
@@ -339,6 +340,9 @@ impl Connection {
 
     /// The queue of that name, if this connection may use it.
     pub(super) fn queue(&self, name: &str) -> Result<Arc<QueueHandle>, Fault> {
+        if is_reply_queue(name) {
+            return Err(no_queue(name, &self.vhost.name));
+        }
         Ok(self.vhost.topology().queue_for(name, self.id)?.handle.clone())
     }
 }

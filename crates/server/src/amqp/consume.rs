@@ -9,7 +9,7 @@ use cauce_core::access::{Operation, Resource};
 use cauce_core::queue::{ConsumerId, Holder, Outcome, Subscription};
 
 use super::connection::Connection;
-use super::fault::{Fault, subscribe_fault};
+use super::fault::{Fault, no_queue, subscribe_fault};
 use super::reply_to::REPLY_TO;
 
 /// Messages a queue may send a consumer before they left for the client.
@@ -85,6 +85,7 @@ impl Connection {
             self.hear_all()?;
             self.send_out_unacknowledged(id);
             self.drop_consumer(id);
+            self.delete_reply_queues().await;
         }
         if !method.no_wait {
             self.say(number, BasicCancelOk { consumer_tag: method.consumer_tag });
@@ -158,8 +159,4 @@ impl Connection {
         );
         self.fail_channel(number, ReplyCode::PreconditionFailed, &text, (0, 0));
     }
-}
-
-fn no_queue(name: &str, vhost: &str) -> Fault {
-    Fault::new(ReplyCode::NotFound, format!("no queue '{name}' in vhost '{vhost}'"))
 }

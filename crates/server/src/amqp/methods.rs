@@ -18,6 +18,7 @@ use super::confirms::Confirms;
 use super::connection::Connection;
 use super::fault::Fault;
 use super::publish::{Author, parse_expiration};
+use super::reply_to::is_reply_queue;
 
 impl Connection {
     pub(super) async fn take_method(&mut self, number: u16, method: Method<'_>) -> Result<(), Fault> {
@@ -76,7 +77,7 @@ impl Connection {
             }
             Method::QueueUnbind(unbind) => {
                 let name = self.queue_name(number, unbind.queue)?;
-                if self.vhost.topology().queue(&name).is_some() {
+                if !is_reply_queue(&name) && self.vhost.topology().queue(&name).is_some() {
                     self.queue(&name)?;
                 }
                 let from = Destination::queue(&name);
@@ -186,6 +187,11 @@ impl Connection {
     }
 
     async fn declare_queue(&mut self, number: u16, declare: QueueDeclare<'_>) -> Result<(), Fault> {
+        if is_reply_queue(declare.queue) {
+            self.check_reply_queue(declare.queue)?;
+            let answer = QueueDeclareOk { queue: declare.queue, message_count: 0, consumer_count: 1 };
+            return self.say_unless(declare.no_wait, number, answer);
+        }
         let queue = if declare.passive {
             let name = self.queue_name(number, declare.queue)?;
             let queue = self.queue(&name)?;
@@ -243,6 +249,9 @@ impl Connection {
 
     async fn delete_queue(&mut self, number: u16, delete: QueueDelete<'_>) -> Result<(), Fault> {
         let name = self.queue_name(number, delete.queue)?;
+        if is_reply_queue(&name) {
+            return self.say_unless(delete.no_wait, number, QueueDeleteOk { message_count: 0 });
+        }
         self.check(Operation::Configure, Resource::Queue(&name))?;
         let deleted = self.vhost.delete_queue(&name, self.id, delete.if_unused, delete.if_empty).await?;
         let message_count = saturated(deleted);

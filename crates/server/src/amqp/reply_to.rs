@@ -7,14 +7,19 @@ use cauce_amqp::reply::ReplyCode;
 use cauce_broker::QueueHandle;
 
 use super::connection::Connection;
-use super::fault::Fault;
+use super::fault::{Fault, no_queue};
 
 /// The queue that is not there: who consumes it hears replies to what its channel publishes.
 pub(super) const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
+/// Whether the name is the pseudo-queue's, or could be that of a queue for replies.
+pub(super) fn is_reply_queue(name: &str) -> bool {
+    name.strip_prefix(REPLY_TO).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Replies go to a queue of their own, which goes with its only consumer: so routing and counting need no
+/// exception for them. To clients it is no queue: they can publish to it, and ask whether it is still there.
 impl Connection {
-    /// RabbitMQ's direct reply-to. A queue of its own that goes with its only consumer costs little, and
-    /// routing, permissions and counting need no exception for it.
     pub(super) fn make_reply_queue(&mut self, number: u16, no_ack: bool) -> Result<Arc<QueueHandle>, Fault> {
         if !no_ack {
             return Err(Fault::new(ReplyCode::PreconditionFailed, "reply consumer cannot acknowledge"));
@@ -26,6 +31,14 @@ impl Connection {
         let queue = self.vhost.make_reply_queue(&name)?;
         self.channel(number).reply_queue = Some(queue.clone());
         Ok(queue)
+    }
+
+    /// Declaring such a queue, passively or not, asks whether somebody waits for replies there.
+    pub(super) fn check_reply_queue(&self, name: &str) -> Result<(), Fault> {
+        if name == REPLY_TO || self.vhost.topology().queue(name).is_some() {
+            return Ok(());
+        }
+        Err(no_queue(name, &self.vhost.name))
     }
 
     pub(super) async fn delete_reply_queues(&mut self) {
