@@ -3,6 +3,11 @@
 /// Bytes that publishers may have in a queue's mailbox before they wait.
 pub(crate) const MAILBOX_BYTES_MAX: usize = 8 << 20;
 
+/// Messages of a queue on their way to dead letters at a time, and body bytes of them. More than is read from
+/// a log at a time, so that nothing is read twice.
+pub(crate) const LEAVING_MAX: u64 = 4096;
+pub(crate) const LEAVING_BYTES_MAX: u64 = 2 << 20;
+
 /// Commands a queue takes before it carries out effects.
 pub(crate) const TURN_COMMANDS_MAX: usize = 256;
 
@@ -18,4 +23,5 @@ pub(crate) const LOAD_BYTES: usize = 256 << 10;
 /// Share of the memory budget, in percent, above which queues let go of what the log can give back.
 pub(crate) const PAGING_PERCENT: usize = 40;
 
+const _: () = assert!(LOAD_BYTES as u64 <= LEAVING_BYTES_MAX);
 const _: () = assert!(MAILBOX_BYTES_MAX <= STORAGE_BATCH_BYTES);

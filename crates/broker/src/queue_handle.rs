@@ -71,6 +71,8 @@ pub enum Receipts {
         tags: Vec<Option<ConfirmTag>>,
     },
     DeadLetter(Arc<DeadLetterReceipt>),
+    /// Nobody hears, but the room of who published what led to it is not free before.
+    Room(Arc<Room>),
 }
 
 /// One queue's share of a block.
@@ -178,7 +180,7 @@ pub(crate) fn answer_for_the_gone(command: QueueCommand) {
         return;
     };
     match share.receipts {
-        Receipts::Nobody => {}
+        Receipts::Nobody | Receipts::Room(_) => {}
         Receipts::Connection { link, tags } => {
             let confirms = tags.into_iter().flatten().map(|tag| (tag, true)).collect();
             let _ = link.send(Event::Confirmed(confirms));

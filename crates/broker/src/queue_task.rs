@@ -14,11 +14,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use crate::clock::now_ms;
-use crate::dead_letter::{self, Receipt as DeadLetterReceipt};
+use crate::dead_letter::{self, Awaited, Receipt as DeadLetterReceipt};
 use crate::limits::{LOAD_BYTES, TURN_COMMANDS_MAX};
 use crate::queue_handle::{
-    ConfirmTag, DeleteError, Event, Link, QueueCommand, QueueHandle, Receipts, Share, Status, ToConsumer,
-    answer_for_the_gone,
+    ConfirmTag, DeleteError, Event, Link, QueueCommand, QueueHandle, Receipts, Room, Share, Status,
+    ToConsumer, answer_for_the_gone,
 };
 use crate::storage::{Job, QueueId, report_damage};
 use crate::stored;
@@ -51,6 +51,8 @@ pub(crate) struct QueueTask {
     asked: Vec<oneshot::Sender<Status>>,
     /// Sent to connections that are gone.
     bounced: Vec<u64>,
+    /// Who waits for newcomers that were refused and are to go to dead letters.
+    refused: VecDeque<Awaited>,
     up: Up,
 }
 
@@ -82,6 +84,7 @@ impl QueueTask {
             gets: Vec::new(),
             asked: Vec::new(),
             bounced: Vec::new(),
+            refused: VecDeque::new(),
             up: Up::default(),
         };
         tokio::spawn(task.run(mailbox));
@@ -140,8 +143,7 @@ impl QueueTask {
         let out = &mut self.effects;
         match command {
             QueueCommand::Publish { share, room } => {
-                self.publish(share, now_ms);
-                drop(room);
+                self.publish(share, room, now_ms);
             }
             QueueCommand::Subscribe { consumer, subscription, link, done } => {
                 let answer = self.queue.subscribe(consumer, subscription, now_ms, out);
@@ -174,7 +176,7 @@ impl QueueTask {
             QueueCommand::Delete { if_unused, if_empty, done } => {
                 return self.delete(if_unused, if_empty, done);
             }
-            QueueCommand::DeadLettered { offset } => self.queue.dead_lettered(offset, out),
+            QueueCommand::DeadLettered { offset } => self.queue.dead_lettered(offset, now_ms, out),
             QueueCommand::Loaded { covered, block, offsets } => {
                 self.queue.loaded(covered, &block, &offsets, now_ms, out);
             }
@@ -188,11 +190,14 @@ impl QueueTask {
         ControlFlow::Continue(())
     }
 
-    fn publish(&mut self, Share { block, picks, receipts }: Share, now_ms: i64) {
+    fn publish(&mut self, Share { block, picks, receipts }: Share, room: Option<Room>, now_ms: i64) {
         self.placed.clear();
         self.queue.publish(&block, &picks, now_ms, &mut self.effects, &mut self.placed);
+        if self.queue.rules().dead_letters_refused() {
+            self.note_refused(&receipts, room);
+        }
         match receipts {
-            Receipts::Nobody => {}
+            Receipts::Nobody | Receipts::Room(_) => {}
             Receipts::Connection { link, tags } => {
                 for (&placed, tag) in self.placed.iter().zip(tags) {
                     let Some(tag) = tag else { continue };
@@ -209,6 +214,23 @@ impl QueueTask {
                 _ => receipt.one_done(),
             },
         }
+    }
+
+    /// What was refused goes to dead letters, and whoever sent it waits for that: a publisher for its room,
+    /// another queue to settle it.
+    fn note_refused(&mut self, receipts: &Receipts, room: Option<Room>) {
+        let refused = self.placed.iter().filter(|&&placed| placed == Published::Refused).count();
+        if refused == 0 {
+            return;
+        }
+        let awaited = match receipts {
+            Receipts::DeadLetter(receipt) => Awaited::By(receipt.clone().goes_on()),
+            Receipts::Room(room) => Awaited::Room(room.clone()),
+            Receipts::Nobody | Receipts::Connection { .. } => {
+                room.map_or(Awaited::Nobody, |room| Awaited::Room(Arc::new(room)))
+            }
+        };
+        self.refused.extend(std::iter::repeat_n(awaited, refused));
     }
 
     fn delete(
@@ -323,22 +345,25 @@ impl QueueTask {
                     }
                 }
                 Effect::DeadLetter { offset, reason, block, index } => {
-                    let receipt = DeadLetterReceipt::new(self.handle.clone(), offset);
-                    if let Some(exchange) = &self.handle.delays_for {
-                        dead_letter::resume(&self.vhost, exchange, &block.message(index), receipt);
-                        continue;
+                    let awaited = Awaited::By(DeadLetterReceipt::new(self.handle.clone(), offset));
+                    let message = block.message(index);
+                    match &self.handle.delays_for {
+                        Some(exchange) => dead_letter::resume(&self.vhost, exchange, &message, awaited),
+                        None => {
+                            dead_letter::publish(&self.vhost, &self.handle.name, &message, reason, awaited);
+                        }
                     }
-                    dead_letter::publish(
-                        &self.vhost,
-                        &self.handle.name,
-                        &block.message(index),
-                        reason,
-                        Some(receipt),
-                    );
                 }
                 Effect::DeadLetterRefused { block, index } => {
                     let message = block.message(index);
-                    dead_letter::publish(&self.vhost, &self.handle.name, &message, Reason::MaxLength, None);
+                    let awaited = self.refused.pop_front().expect("noted when it was refused");
+                    dead_letter::publish(
+                        &self.vhost,
+                        &self.handle.name,
+                        &message,
+                        Reason::MaxLength,
+                        awaited,
+                    );
                 }
                 Effect::Load { from } => load(&self.handle, &self.vhost, self.reader.clone(), from),
                 Effect::Unused => self.vhost.delete_unused(self.handle.clone()),
