@@ -46,6 +46,8 @@ pub(crate) struct QueueTask {
     /// Publishes of this turn whose place in the log is not yet decided.
     arrived: Vec<(u64, Pending)>,
     links: HashMap<ConsumerId, Link, foldhash::fast::RandomState>,
+    /// Who waits for the end of a consumer. Should the queue end with it, they wait for that too.
+    leaving: Option<oneshot::Sender<()>>,
     gets: Vec<(u64, Link)>,
     /// Who asked for the state of the queue after this turn.
     asked: Vec<oneshot::Sender<Status>>,
@@ -81,6 +83,7 @@ impl QueueTask {
             pending: VecDeque::new(),
             arrived: Vec::new(),
             links: HashMap::default(),
+            leaving: None,
             gets: Vec::new(),
             asked: Vec::new(),
             bounced: Vec::new(),
@@ -155,11 +158,12 @@ impl QueueTask {
             }
             QueueCommand::Unsubscribe { consumer, done } => {
                 self.queue.unsubscribe(consumer, now_ms, out);
+                self.leaving = done;
                 // What was on its way this turn still goes up before the answer.
                 self.carry_out_effects();
                 self.send_up();
                 self.links.remove(&consumer);
-                if let Some(done) = done {
+                if let Some(done) = self.leaving.take() {
                     let _ = done.send(());
                 }
             }
@@ -366,7 +370,7 @@ impl QueueTask {
                     );
                 }
                 Effect::Load { from } => load(&self.handle, &self.vhost, self.reader.clone(), from),
-                Effect::Unused => self.vhost.delete_unused(self.handle.clone()),
+                Effect::Unused => self.vhost.delete_unused(self.handle.clone(), self.leaving.take()),
             }
         }
     }

@@ -239,12 +239,19 @@ impl Vhost {
         self.save(gone.into_iter().chain(removed))
     }
 
-    /// A queue found that nobody uses it any more.
-    pub(crate) fn delete_unused(self: &Arc<Self>, handle: Arc<QueueHandle>) {
+    /// A queue found that nobody uses it any more. Tells whoever waits when it is gone.
+    pub(crate) fn delete_unused(
+        self: &Arc<Self>,
+        handle: Arc<QueueHandle>,
+        done: Option<oneshot::Sender<()>>,
+    ) {
         let vhost = self.clone();
         tokio::spawn(async move {
             if let Some(Ok(_)) = handle.delete(true, false).await {
                 vhost.forget_queue(&handle).wait().await;
+            }
+            if let Some(done) = done {
+                let _ = done.send(());
             }
         });
     }
