@@ -197,7 +197,7 @@ class RabbitMQ(Broker):
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        (self.home / "enabled_plugins").write_text("[].\n")
+        (self.home / "enabled_plugins").write_text("[rabbitmq_consistent_hash_exchange].\n")
         load = f"load_definitions = {self.definitions}\n" if self.definitions else ""
         (self.home / "rabbitmq.conf").write_text(
             "log.console = true\nlog.console.level = info\nlog.file = false\ndisk_free_limit.absolute = 1MB\n" + load

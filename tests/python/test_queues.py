@@ -135,7 +135,7 @@ def test_an_auto_delete_queue_goes_with_its_last_consumer(channel, connection, n
     channel.basic_cancel(first)
     assert waiting(channel, name()) == 0
     channel.basic_cancel(second)
-    assert eventually(lambda: is_missing(connection, name()))
+    assert is_missing(connection, name())
 
 
 def test_an_exclusive_queue_is_locked_to_its_connection_and_goes_with_it(connect, name):

@@ -27,7 +27,9 @@ pub use definitions::{About, Blueprint, Definitions, DefinitionsError, Imported}
 pub use limits::DEFINITIONS_BYTES_MAX;
 pub use memory::{Alarms, Memory};
 pub use node::{Defaults, Node, NodeConfig, StartError};
-pub use queue_handle::{ConfirmTag, DeleteError, Event, Link, QueueHandle, Receipts, Status, ToConsumer};
+pub use queue_handle::{
+    ConfirmTag, DeleteError, Event, Link, QueueHandle, Receipts, Room, Share, Status, ToConsumer,
+};
 pub use routing::{EnvelopeFacts, with_copies};
 pub use storage::Flush;
 pub use users::{GUEST, Users, random_salt};

@@ -3,6 +3,11 @@
 /// Bytes that publishers may have in a queue's mailbox before they wait.
 pub(crate) const MAILBOX_BYTES_MAX: usize = 8 << 20;
 
+/// Messages of a queue on their way to dead letters at a time, and body bytes of them. More than is read from
+/// a log at a time, so that nothing is read twice.
+pub(crate) const LEAVING_MAX: u64 = 4096;
+pub(crate) const LEAVING_BYTES_MAX: u64 = 2 << 20;
+
 /// Commands a queue takes before it carries out effects.
 pub(crate) const TURN_COMMANDS_MAX: usize = 256;
 
@@ -27,4 +32,5 @@ pub(crate) const ARGUMENTS_BYTES_MAX: usize = 128 << 10;
 /// Names in one line about what an import left out.
 pub(crate) const NAMES_IN_A_NOTE_MAX: usize = 20;
 
+const _: () = assert!(LOAD_BYTES as u64 <= LEAVING_BYTES_MAX);
 const _: () = assert!(MAILBOX_BYTES_MAX <= STORAGE_BATCH_BYTES);

@@ -56,6 +56,8 @@ pub struct ToConsumer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConfirmTag {
     pub channel: u16,
+    /// Which of the channels that had this number, one after the other.
+    pub life: u32,
     pub sequence: u64,
 }
 
@@ -69,15 +71,29 @@ pub enum Receipts {
         tags: Vec<Option<ConfirmTag>>,
     },
     DeadLetter(Arc<DeadLetterReceipt>),
+    /// Nobody hears, but the room of who published what led to it is not free before.
+    Room(Arc<Room>),
+}
+
+/// One queue's share of a block.
+#[derive(Debug)]
+pub struct Share {
+    pub block: Arc<Block>,
+    pub picks: Picks,
+    pub receipts: Receipts,
+}
+
+/// Room in a queue's mailbox, taken until the queue has taken what was put there.
+#[derive(Debug)]
+pub struct Room {
+    _permit: OwnedSemaphorePermit,
 }
 
 #[derive(Debug)]
 pub(crate) enum QueueCommand {
     Publish {
-        block: Arc<Block>,
-        picks: Picks,
-        receipts: Receipts,
-        permit: Option<OwnedSemaphorePermit>,
+        share: Share,
+        room: Option<Room>,
     },
     Subscribe {
         consumer: ConsumerId,
@@ -160,17 +176,22 @@ impl Mailbox {
 
 /// A queue that was deleted takes everything and keeps nothing.
 pub(crate) fn answer_for_the_gone(command: QueueCommand) {
-    let QueueCommand::Publish { receipts, .. } = command else {
+    let QueueCommand::Publish { share, .. } = command else {
         return;
     };
-    match receipts {
-        Receipts::Nobody => {}
+    match share.receipts {
+        Receipts::Nobody | Receipts::Room(_) => {}
         Receipts::Connection { link, tags } => {
             let confirms = tags.into_iter().flatten().map(|tag| (tag, true)).collect();
             let _ = link.send(Event::Confirmed(confirms));
         }
         Receipts::DeadLetter(receipt) => receipt.one_done(),
     }
+}
+
+/// A block that is larger than the mailbox may have it alone.
+fn room_bytes(share: &Share) -> u32 {
+    share.block.cost_bytes().min(MAILBOX_BYTES_MAX) as u32
 }
 
 /// A queue as others see it.
@@ -233,14 +254,35 @@ impl QueueHandle {
 
     /// Hands messages over; waits while the queue has too many bytes in its mailbox.
     pub async fn publish(&self, block: Arc<Block>, picks: Picks, receipts: Receipts) {
-        let bytes = block.cost_bytes().min(MAILBOX_BYTES_MAX) as u32;
-        let permit = self.room.clone().acquire_many_owned(bytes).await.ok();
-        self.mailbox.send(QueueCommand::Publish { block, picks, receipts, permit });
+        let share = Share { block, picks, receipts };
+        let room = self.room_for(&share).await;
+        self.publish_in(room, share);
     }
 
-    /// The same for the node's own messages, which are bounded elsewhere and must not wait.
-    pub(crate) fn publish_now(&self, block: Arc<Block>, picks: Picks, receipts: Receipts) {
-        self.mailbox.send(QueueCommand::Publish { block, picks, receipts, permit: None });
+    /// Hands messages over if there is room for them in the mailbox; otherwise they come back.
+    pub fn try_publish(&self, share: Share) -> Result<(), Share> {
+        match self.room.clone().try_acquire_many_owned(room_bytes(&share)) {
+            Ok(permit) => {
+                self.publish_in(Room { _permit: permit }, share);
+                Ok(())
+            }
+            Err(_) => Err(share),
+        }
+    }
+
+    /// Waits until there is room; who came first gets it first.
+    pub fn room_for(&self, share: &Share) -> impl Future<Output = Room> + Send + use<> {
+        let (room, bytes) = (self.room.clone(), room_bytes(share));
+        async move { Room { _permit: room.acquire_many_owned(bytes).await.expect("nobody closes it") } }
+    }
+
+    pub fn publish_in(&self, room: Room, share: Share) {
+        self.mailbox.send(QueueCommand::Publish { share, room: Some(room) });
+    }
+
+    /// For the node's own messages, which are bounded where they come from and must not wait.
+    pub(crate) fn publish_now(&self, share: Share) {
+        self.mailbox.send(QueueCommand::Publish { share, room: None });
     }
 
     pub async fn subscribe(

@@ -6,19 +6,19 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cauce_core::message::{Block, BlockBuilder};
-use cauce_core::queue::{ConsumerId, Effect, Effects, Holder, Outcome, Picks, Published, Queue, Reason};
+use cauce_core::message::BlockBuilder;
+use cauce_core::queue::{ConsumerId, Effect, Effects, Holder, Outcome, Published, Queue, Reason};
 use cauce_core::range_set::RangeSet;
 use cauce_log::{BatchBuilder, LogReader};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use crate::clock::now_ms;
-use crate::dead_letter::{self, Receipt as DeadLetterReceipt};
+use crate::dead_letter::{self, Awaited, Receipt as DeadLetterReceipt};
 use crate::limits::{LOAD_BYTES, TURN_COMMANDS_MAX};
 use crate::queue_handle::{
-    ConfirmTag, DeleteError, Event, Link, QueueCommand, QueueHandle, Receipts, Status, ToConsumer,
-    answer_for_the_gone,
+    ConfirmTag, DeleteError, Event, Link, QueueCommand, QueueHandle, Receipts, Room, Share, Status,
+    ToConsumer, answer_for_the_gone,
 };
 use crate::storage::{Job, QueueId, report_damage};
 use crate::stored;
@@ -46,11 +46,15 @@ pub(crate) struct QueueTask {
     /// Publishes of this turn whose place in the log is not yet decided.
     arrived: Vec<(u64, Pending)>,
     links: HashMap<ConsumerId, Link, foldhash::fast::RandomState>,
+    /// Who waits for the end of a consumer. Should the queue end with it, they wait for that too.
+    leaving: Option<oneshot::Sender<()>>,
     gets: Vec<(u64, Link)>,
     /// Who asked for the state of the queue after this turn.
     asked: Vec<oneshot::Sender<Status>>,
     /// Sent to connections that are gone.
     bounced: Vec<u64>,
+    /// Who waits for newcomers that were refused and are to go to dead letters.
+    refused: VecDeque<Awaited>,
     up: Up,
 }
 
@@ -79,9 +83,11 @@ impl QueueTask {
             pending: VecDeque::new(),
             arrived: Vec::new(),
             links: HashMap::default(),
+            leaving: None,
             gets: Vec::new(),
             asked: Vec::new(),
             bounced: Vec::new(),
+            refused: VecDeque::new(),
             up: Up::default(),
         };
         tokio::spawn(task.run(mailbox));
@@ -139,9 +145,8 @@ impl QueueTask {
     fn obey(&mut self, command: QueueCommand, now_ms: i64) -> ControlFlow<()> {
         let out = &mut self.effects;
         match command {
-            QueueCommand::Publish { block, picks, receipts, permit } => {
-                self.publish(&block, &picks, receipts, now_ms);
-                drop(permit);
+            QueueCommand::Publish { share, room } => {
+                self.publish(share, room, now_ms);
             }
             QueueCommand::Subscribe { consumer, subscription, link, done } => {
                 let answer = self.queue.subscribe(consumer, subscription, now_ms, out);
@@ -153,11 +158,12 @@ impl QueueTask {
             }
             QueueCommand::Unsubscribe { consumer, done } => {
                 self.queue.unsubscribe(consumer, now_ms, out);
+                self.leaving = done;
                 // What was on its way this turn still goes up before the answer.
                 self.carry_out_effects();
                 self.send_up();
                 self.links.remove(&consumer);
-                if let Some(done) = done {
+                if let Some(done) = self.leaving.take() {
                     let _ = done.send(());
                 }
             }
@@ -174,7 +180,7 @@ impl QueueTask {
             QueueCommand::Delete { if_unused, if_empty, done } => {
                 return self.delete(if_unused, if_empty, done);
             }
-            QueueCommand::DeadLettered { offset } => self.queue.dead_lettered(offset, out),
+            QueueCommand::DeadLettered { offset } => self.queue.dead_lettered(offset, now_ms, out),
             QueueCommand::Loaded { covered, block, offsets } => {
                 self.queue.loaded(covered, &block, &offsets, now_ms, out);
             }
@@ -188,11 +194,14 @@ impl QueueTask {
         ControlFlow::Continue(())
     }
 
-    fn publish(&mut self, block: &Arc<Block>, picks: &Picks, receipts: Receipts, now_ms: i64) {
+    fn publish(&mut self, Share { block, picks, receipts }: Share, room: Option<Room>, now_ms: i64) {
         self.placed.clear();
-        self.queue.publish(block, picks, now_ms, &mut self.effects, &mut self.placed);
+        self.queue.publish(&block, &picks, now_ms, &mut self.effects, &mut self.placed);
+        if self.queue.rules().dead_letters_refused() {
+            self.note_refused(&receipts, room);
+        }
         match receipts {
-            Receipts::Nobody => {}
+            Receipts::Nobody | Receipts::Room(_) => {}
             Receipts::Connection { link, tags } => {
                 for (&placed, tag) in self.placed.iter().zip(tags) {
                     let Some(tag) = tag else { continue };
@@ -209,6 +218,23 @@ impl QueueTask {
                 _ => receipt.one_done(),
             },
         }
+    }
+
+    /// What was refused goes to dead letters, and whoever sent it waits for that: a publisher for its room,
+    /// another queue to settle it.
+    fn note_refused(&mut self, receipts: &Receipts, room: Option<Room>) {
+        let refused = self.placed.iter().filter(|&&placed| placed == Published::Refused).count();
+        if refused == 0 {
+            return;
+        }
+        let awaited = match receipts {
+            Receipts::DeadLetter(receipt) => Awaited::By(receipt.clone().goes_on()),
+            Receipts::Room(room) => Awaited::Room(room.clone()),
+            Receipts::Nobody | Receipts::Connection { .. } => {
+                room.map_or(Awaited::Nobody, |room| Awaited::Room(Arc::new(room)))
+            }
+        };
+        self.refused.extend(std::iter::repeat_n(awaited, refused));
     }
 
     fn delete(
@@ -276,6 +302,9 @@ impl QueueTask {
         for (link, confirms) in self.up.confirms.drain(..) {
             let _ = link.send(Event::Confirmed(confirms));
         }
+        for (link, consumer) in self.up.cancels.drain(..) {
+            let _ = link.send(Event::Cancelled { consumer });
+        }
     }
 
     /// Each round takes a dead consumer out of the queue, so this ends.
@@ -309,7 +338,7 @@ impl QueueTask {
                 }
                 Effect::Cancel { consumer } => {
                     if let Some(link) = self.links.get(&consumer) {
-                        let _ = link.send(Event::Cancelled { consumer });
+                        self.up.cancels.push((link.clone(), consumer));
                     }
                 }
                 Effect::Overdue { holder } => {
@@ -320,25 +349,28 @@ impl QueueTask {
                     }
                 }
                 Effect::DeadLetter { offset, reason, block, index } => {
-                    let receipt = DeadLetterReceipt::new(self.handle.clone(), offset);
-                    if let Some(exchange) = &self.handle.delays_for {
-                        dead_letter::resume(&self.vhost, exchange, &block.message(index), receipt);
-                        continue;
+                    let awaited = Awaited::By(DeadLetterReceipt::new(self.handle.clone(), offset));
+                    let message = block.message(index);
+                    match &self.handle.delays_for {
+                        Some(exchange) => dead_letter::resume(&self.vhost, exchange, &message, awaited),
+                        None => {
+                            dead_letter::publish(&self.vhost, &self.handle.name, &message, reason, awaited);
+                        }
                     }
-                    dead_letter::publish(
-                        &self.vhost,
-                        &self.handle.name,
-                        &block.message(index),
-                        reason,
-                        Some(receipt),
-                    );
                 }
                 Effect::DeadLetterRefused { block, index } => {
                     let message = block.message(index);
-                    dead_letter::publish(&self.vhost, &self.handle.name, &message, Reason::MaxLength, None);
+                    let awaited = self.refused.pop_front().expect("noted when it was refused");
+                    dead_letter::publish(
+                        &self.vhost,
+                        &self.handle.name,
+                        &message,
+                        Reason::MaxLength,
+                        awaited,
+                    );
                 }
                 Effect::Load { from } => load(&self.handle, &self.vhost, self.reader.clone(), from),
-                Effect::Unused => self.vhost.delete_unused(self.handle.clone()),
+                Effect::Unused => self.vhost.delete_unused(self.handle.clone(), self.leaving.take()),
             }
         }
     }
@@ -441,6 +473,8 @@ fn load(handle: &Arc<QueueHandle>, vhost: &Arc<Vhost>, reader: Option<LogReader>
 struct Up {
     deliveries: Vec<(Link, Vec<ToConsumer>)>,
     confirms: Vec<(Link, Vec<(ConfirmTag, bool)>)>,
+    /// They hear of it after all they were sent.
+    cancels: Vec<(Link, ConsumerId)>,
 }
 
 impl Up {

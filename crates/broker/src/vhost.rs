@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::now_ms;
 use crate::definitions::{About, BindingChange, Change};
+use crate::limits::{LEAVING_BYTES_MAX, LEAVING_MAX};
 use crate::memory::Memory;
 use crate::node::Shared;
 use crate::queue_handle::{DeleteError, QueueHandle};
@@ -268,12 +269,19 @@ impl Vhost {
         self.save(gone.into_iter().chain(removed))
     }
 
-    /// A queue found that nobody uses it any more.
-    pub(crate) fn delete_unused(self: &Arc<Self>, handle: Arc<QueueHandle>) {
+    /// A queue found that nobody uses it any more. Tells whoever waits when it is gone.
+    pub(crate) fn delete_unused(
+        self: &Arc<Self>,
+        handle: Arc<QueueHandle>,
+        done: Option<oneshot::Sender<()>>,
+    ) {
         let vhost = self.clone();
         tokio::spawn(async move {
             if let Some(Ok(_)) = handle.delete(true, false).await {
                 vhost.forget_queue(&handle).wait().await;
+            }
+            if let Some(done) = done {
+                let _ = done.send(());
             }
         });
     }
@@ -413,7 +421,14 @@ fn is_kept(topology: &Queues, binding: &Binding) -> bool {
 
 /// A delayed exchange keeps messages over a restart if it is kept itself.
 pub(crate) fn delay_rules(durable: bool) -> queue::Rules {
-    queue::Rules { durable, dead_letters: true, holds_until_due: true, ..queue::Rules::default() }
+    queue::Rules {
+        durable,
+        dead_letters: true,
+        leaving_max: Some(LEAVING_MAX),
+        leaving_bytes_max: Some(LEAVING_BYTES_MAX),
+        holds_until_due: true,
+        ..queue::Rules::default()
+    }
 }
 
 pub(crate) fn rules(spec: &QueueSpec, limits: &QueueLimits) -> queue::Rules {
@@ -430,6 +445,8 @@ pub(crate) fn rules(spec: &QueueSpec, limits: &QueueLimits) -> queue::Rules {
             Overflow::RejectPublishDlx => queue::Overflow::RejectPublishDeadLetter,
         },
         dead_letters: limits.dead_letter_exchange.is_some(),
+        leaving_max: Some(LEAVING_MAX),
+        leaving_bytes_max: Some(LEAVING_BYTES_MAX),
         priority_max: limits.max_priority.unwrap_or(0),
         holds_until_due: false,
         single_active_consumer: limits.single_active_consumer,

@@ -81,7 +81,7 @@ async fn publish(node: &Node, queue: &QueueHandle, link: &Link, number: u64) {
     let traits = Traits { persistent: true, ..Traits::default() };
     let body = number.to_be_bytes();
     block.push(Message { exchange: b"", routing_key: b"orders", envelope: &[0, 0], body: &body, traits });
-    let tags = vec![Some(ConfirmTag { channel: 1, sequence: number })];
+    let tags = vec![Some(ConfirmTag { channel: 1, life: 0, sequence: number })];
     let receipts = Receipts::Connection { link: link.clone(), tags };
     queue.publish(block.finish(node.memory().gauge()), Picks::Run(0..1), receipts).await;
 }
@@ -89,7 +89,7 @@ async fn publish(node: &Node, queue: &QueueHandle, link: &Link, number: u64) {
 async fn wait_for_confirm(events: &mut UnboundedReceiver<Event>, number: u64) {
     match events.recv().await {
         Some(Event::Confirmed(confirms)) => {
-            assert_eq!(confirms, [(ConfirmTag { channel: 1, sequence: number }, true)]);
+            assert_eq!(confirms, [(ConfirmTag { channel: 1, life: 0, sequence: number }, true)]);
         }
         other => panic!("not a confirm: {other:?}"),
     }

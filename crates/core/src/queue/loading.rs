@@ -113,8 +113,9 @@ impl Queue {
         self.put_back_run(&found, block, &mut run);
         self.give_up_missing(covered, out);
         for offset in found.iter() {
-            self.came_home(offset, out);
+            self.came_home(offset);
         }
+        self.announce(out);
         self.move_on(now_ms, out);
     }
 
@@ -129,13 +130,9 @@ impl Queue {
     }
 
     /// Somebody may have waited for this message to be in memory.
-    fn came_home(&mut self, offset: u64, out: &mut Effects) {
+    fn came_home(&mut self, offset: u64) {
         if self.strays.remove(&offset) {
             self.line_up_again(offset);
-        }
-        if self.unannounced.remove(&offset) {
-            let reason = self.leaving[&offset];
-            self.leave(offset, reason, out);
         }
     }
 
@@ -146,7 +143,6 @@ impl Queue {
             .runs()
             .flat_map(|run| run.start.max(covered.start)..run.end.min(covered.end))
             .chain(self.strays.range(covered.clone()).copied())
-            .chain(self.unannounced.range(covered.clone()).copied())
             .filter(|&offset| !self.window.contains(offset))
             .collect();
         for offset in missing {
@@ -156,9 +152,15 @@ impl Queue {
                 self.no_longer_ready(average);
             }
             self.strays.remove(&offset);
-            if self.unannounced.remove(&offset) {
-                self.leaving.remove(&offset);
+            self.lost += 1;
+            self.finish(offset..offset + 1, out);
+        }
+        while let Some(&offset) = self.unannounced.front() {
+            if !covered.contains(&offset) || self.window.contains(offset) {
+                break;
             }
+            self.unannounced.pop_front();
+            self.leaving.remove(&offset);
             self.lost += 1;
             self.finish(offset..offset + 1, out);
         }
@@ -172,8 +174,7 @@ impl Queue {
         }
         let stray = self.strays.first().copied();
         let absent = || self.line.first().filter(|&head| !self.window.contains(head));
-        let unannounced = || self.unannounced.first().copied();
-        if let Some(from) = stray.or_else(absent).or_else(unannounced) {
+        if let Some(from) = stray.or_else(absent).or_else(|| self.next_to_load()) {
             self.loading = true;
             out.push(Effect::Load { from });
         }

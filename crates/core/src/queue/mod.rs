@@ -13,6 +13,7 @@ mod consumers;
 mod delay;
 mod effects;
 mod expiry;
+mod leaving;
 mod line;
 mod loading;
 mod overflow;
@@ -27,6 +28,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use consumers::Consumers;
+use leaving::Leaving;
 use line::Line;
 use window::Window;
 
@@ -94,9 +96,12 @@ pub struct Queue {
     ready_bytes: u64,
     /// By offset.
     held: HashMap<u64, Held, foldhash::fast::RandomState>,
-    leaving: BTreeMap<u64, Reason>,
-    /// Those of `leaving` that must be loaded before they can go.
-    unannounced: BTreeSet<u64>,
+    leaving: BTreeMap<u64, Leaving>,
+    /// Those of `leaving` that wait to go, in order.
+    unannounced: VecDeque<u64>,
+    /// Those of `leaving` that are on their way, and their body bytes.
+    announced: u64,
+    announced_bytes: u64,
     /// Given back while not in memory: loaded first, since its priority and size say where it stands.
     strays: BTreeSet<u64>,
     settled: RangeSet,
@@ -138,7 +143,9 @@ impl Queue {
             ready_bytes: 0,
             held: HashMap::default(),
             leaving: BTreeMap::new(),
-            unannounced: BTreeSet::new(),
+            unannounced: VecDeque::new(),
+            announced: 0,
+            announced_bytes: 0,
             strays: BTreeSet::new(),
             settled: RangeSet::new(),
             returns: BTreeMap::new(),
@@ -326,14 +333,6 @@ impl Queue {
         self.move_on(now_ms, out);
     }
 
-    /// The message is with the dead letter exchange's queues, as safe as they promise.
-    pub fn dead_lettered(&mut self, offset: u64, out: &mut Effects) {
-        if self.leaving.remove(&offset).is_some() {
-            self.unannounced.remove(&offset);
-            self.finish(offset..offset + 1, out);
-        }
-    }
-
     /// Drops all that waits and says how many that were.
     pub fn purge(&mut self, out: &mut Effects) -> u64 {
         let purged = self.ready_count();
@@ -350,6 +349,7 @@ impl Queue {
 
     /// The queue goes: its subscriptions end.
     pub fn close(&mut self, out: &mut Effects) {
+        self.announce_all(out);
         let consumers = std::mem::replace(&mut self.consumers, Consumers::new(false));
         for consumer in consumers.ids() {
             out.push(Effect::Cancel { consumer });
@@ -379,20 +379,6 @@ impl Queue {
         let (priority, bytes) = (block.traits(index).priority, block.body_bytes(index));
         self.line.insert(offset..offset + 1, priority);
         self.ready_bytes += bytes;
-    }
-
-    /// The message leaves unwanted, and is no longer ready or held.
-    fn leave(&mut self, offset: u64, reason: Reason, out: &mut Effects) {
-        if !self.rules.dead_letters {
-            return self.finish(offset..offset + 1, out);
-        }
-        self.leaving.insert(offset, reason);
-        let Some((block, index)) = self.window.get(offset) else {
-            self.unannounced.insert(offset);
-            return;
-        };
-        let (block, index) = (block.clone(), index);
-        out.push(Effect::DeadLetter { offset, reason, block, index });
     }
 
     /// Done with: forgotten here, and remembered as settled.

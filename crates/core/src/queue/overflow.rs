@@ -37,7 +37,7 @@ impl Queue {
     }
 
     fn refuse(&self, block: &Arc<Block>, index: u32, out: &mut Effects) {
-        if self.rules.overflow == Overflow::RejectPublishDeadLetter && self.rules.dead_letters {
+        if self.rules.dead_letters_refused() {
             let block = block.clone();
             out.push(Effect::DeadLetterRefused { block, index });
         }
@@ -62,7 +62,7 @@ impl Queue {
         if self.rules.overflow != Overflow::DropHead {
             return;
         }
-        while self.is_over() {
+        while self.is_over() && !self.is_way_out_full() {
             // A head that is not in memory is on its way, as is a stray; `loaded` comes back here.
             let at_hand = self.line.first().is_some_and(|head| self.window.contains(head));
             if !at_hand || !self.strays.is_empty() {

@@ -28,6 +28,9 @@ pub struct Rules {
     pub overflow: Overflow,
     /// Whether messages that leave unwanted go to dead letters or just go.
     pub dead_letters: bool,
+    /// Most messages on their way to dead letters at a time, and most body bytes of them; at least one may go.
+    pub leaving_max: Option<u64>,
+    pub leaving_bytes_max: Option<u64>,
     /// Highest priority told apart; zero means none are.
     pub priority_max: u8,
     pub single_active_consumer: bool,
@@ -38,4 +41,11 @@ pub struct Rules {
     pub holds_until_due: bool,
     /// Milliseconds a consumer may hold a message.
     pub consumer_timeout_ms: Option<u64>,
+}
+
+impl Rules {
+    /// Whether newcomers that find the queue full go to dead letters.
+    pub fn dead_letters_refused(&self) -> bool {
+        self.dead_letters && self.overflow == Overflow::RejectPublishDeadLetter
+    }
 }

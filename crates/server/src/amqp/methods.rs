@@ -18,24 +18,18 @@ use super::confirms::Confirms;
 use super::connection::Connection;
 use super::fault::Fault;
 use super::publish::{Author, parse_expiration};
+use super::reply_to::is_reply_queue;
 
 impl Connection {
     pub(super) async fn take_method(&mut self, number: u16, method: Method<'_>) -> Result<(), Fault> {
         match method {
-            Method::BasicAck(ack) => {
-                return self.settle(number, ack.delivery_tag, ack.multiple, Outcome::Accept);
-            }
+            Method::BasicAck(ack) => self.settle(number, ack.delivery_tag, ack.multiple, Outcome::Accept),
             Method::BasicNack(nack) => {
-                return self.settle(number, nack.delivery_tag, nack.multiple, unwanted(nack.requeue));
+                self.settle(number, nack.delivery_tag, nack.multiple, unwanted(nack.requeue))
             }
             Method::BasicReject(reject) => {
-                return self.settle(number, reject.delivery_tag, false, unwanted(reject.requeue));
+                self.settle(number, reject.delivery_tag, false, unwanted(reject.requeue))
             }
-            _ => {}
-        }
-        // All else may depend on what was published and settled before it.
-        self.hand_over().await;
-        match method {
             Method::ChannelClose(_) => {
                 self.drop_channel_state(number);
                 self.channels.remove(&number);
@@ -179,12 +173,7 @@ impl Connection {
         {
             self.node.users.check_topic(&self.user, &self.vhost.name, Operation::Read, source, key)?;
         }
-        match destination {
-            Destination::Queue(name) if self.vhost.topology().queue(name).is_some() => {
-                self.queue(name).map(drop)
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     async fn bind(
@@ -195,6 +184,9 @@ impl Connection {
         arguments: RawTable<'_>,
     ) -> Result<(), Fault> {
         self.check_binding(&destination, source, key)?;
+        if let Destination::Queue(name) = &destination {
+            self.queue(name)?;
+        }
         self.vhost.bind(source, destination, key, arguments.decode()?)?.wait().await;
         Ok(())
     }
@@ -207,11 +199,22 @@ impl Connection {
         arguments: RawTable<'_>,
     ) -> Result<(), Fault> {
         self.check_binding(destination, source, key)?;
+        if let Destination::Queue(name) = destination
+            && !is_reply_queue(name)
+            && self.vhost.topology().queue(name).is_some()
+        {
+            self.queue(name)?;
+        }
         self.vhost.unbind(source, destination, key, arguments.decode()?)?.wait().await;
         Ok(())
     }
 
     async fn declare_queue(&mut self, number: u16, declare: QueueDeclare<'_>) -> Result<(), Fault> {
+        if is_reply_queue(declare.queue) {
+            self.check_reply_queue(declare.queue)?;
+            let answer = QueueDeclareOk { queue: declare.queue, message_count: 0, consumer_count: 1 };
+            return self.say_unless(declare.no_wait, number, answer);
+        }
         let queue = if declare.passive {
             let name = self.queue_name(number, declare.queue)?;
             let queue = self.queue(&name)?;
@@ -282,6 +285,9 @@ impl Connection {
     async fn delete_queue(&mut self, number: u16, delete: QueueDelete<'_>) -> Result<(), Fault> {
         let name = self.queue_name(number, delete.queue)?;
         self.check(Operation::Configure, Resource::Queue(&name))?;
+        if is_reply_queue(&name) {
+            return self.say_unless(delete.no_wait, number, QueueDeleteOk { message_count: 0 });
+        }
         let deleted = self.vhost.delete_queue(&name, self.id, delete.if_unused, delete.if_empty).await?;
         let message_count = saturated(deleted);
         self.say_unless(delete.no_wait, number, QueueDeleteOk { message_count })

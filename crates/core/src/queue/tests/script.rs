@@ -82,7 +82,7 @@ impl World {
             "accept" => self.settle(words, Outcome::Accept),
             "release" => self.settle(words, Outcome::Release),
             "reject" => self.settle(words, Outcome::Reject),
-            "dead_lettered" => self.queue.dead_lettered(self.offsets[words[0]], &mut self.out),
+            "dead_lettered" => self.queue.dead_lettered(self.offsets[words[0]], self.now_ms, &mut self.out),
             "purge" => {
                 let purged = self.queue.purge(&mut self.out);
                 self.said.push(format!("purged {purged}"));
