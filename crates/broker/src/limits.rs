@@ -23,5 +23,8 @@ pub(crate) const LOAD_BYTES: usize = 256 << 10;
 /// Share of the memory budget, in percent, above which queues let go of what the log can give back.
 pub(crate) const PAGING_PERCENT: usize = 40;
 
+/// Share of the memory budget, in percent, for bodies that have come in part.
+pub(crate) const BODIES_PERCENT: usize = 50;
+
 const _: () = assert!(LOAD_BYTES as u64 <= LEAVING_BYTES_MAX);
 const _: () = assert!(MAILBOX_BYTES_MAX <= STORAGE_BATCH_BYTES);

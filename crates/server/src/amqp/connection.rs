@@ -75,6 +75,8 @@ pub(super) struct Connection {
     /// Publishes of a transaction that queues have not answered.
     pub(super) committing: usize,
     alarms: watch::Receiver<Alarms>,
+    /// Channels with a body that has come in part.
+    pub(super) bodies: usize,
     /// Channels with confirms to tell.
     pub(super) told_soon: Vec<u16>,
     /// Channels opened so far.
@@ -115,6 +117,7 @@ impl Connection {
             link,
             mailbox,
             committing: 0,
+            bodies: 0,
             told_soon: Vec::new(),
             lives: 0,
             at_end: false,
@@ -183,7 +186,8 @@ impl Connection {
 
     /// Why nothing the client says is acted upon for now, if so.
     pub(super) fn pause(&self) -> Option<Pause> {
-        let alarm = || self.publishes && self.alarms.borrow().any();
+        // A body that has begun may end, or those that have begun could fill the memory and wait for each other.
+        let alarm = || self.publishes && self.bodies == 0 && self.alarms.borrow().any();
         self.held_up().or_else(|| alarm().then_some(Pause::Alarm))
     }
 

@@ -28,11 +28,11 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn start() -> Server {
-        Server::with_limits(Limits::default()).await
+        Server::with(Limits::default(), 256 << 20).await
     }
 
-    pub(super) async fn with_limits(limits: Limits) -> Server {
-        let config = NodeConfig { flush: Flush::Os, memory_bytes: 256 << 20 };
+    pub(super) async fn with(limits: Limits, memory_bytes: usize) -> Server {
+        let config = NodeConfig { flush: Flush::Os, memory_bytes };
         let node = Node::start(Arc::new(MemoryDisk::new()), config).expect("an empty disk opens");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();

@@ -12,6 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::client::{FRAME_MAX, Server, publishes};
+use crate::amqp::Limits;
 
 /// Takes all the room there is in the queue's mailbox, until it is dropped.
 async fn fill(server: &Server, queue: &QueueHandle) -> Room {
@@ -217,4 +218,73 @@ async fn round_trip(server: &Server, queue: &QueueHandle) {
         client.publish(1, &queue.name, body).await;
         assert_eq!(client.expect_delivery().await, body);
     }
+}
+
+#[tokio::test]
+async fn a_body_that_comes_in_part_counts_as_memory_until_its_client_is_gone() {
+    let server = Server::start().await;
+    let mut client = server.client(0).await;
+    client.open_channel(1).await;
+    let mut message = Vec::new();
+    write_publish(&mut message, FRAME_MAX, 1, b"", b"nowhere", false, &[0, 0], &vec![0; 10 << 20]);
+    message.truncate(5 << 20);
+    client.send(&message).await;
+    let gauge = server.node.memory().gauge();
+    while gauge.bytes() < 4 << 20 {
+        tokio::task::yield_now().await;
+    }
+    drop(client);
+    while gauge.bytes() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_have_begun_may_end_while_memory_is_short_and_no_other_begins() {
+    let server = Server::start().await;
+    let queue = server.queue("queue");
+    let mut client = server.client(0).await;
+    client.open_channel(1).await;
+    let message = publishes(1, &["queue"], &vec![0; 1 << 20]);
+    let (first, rest) = message.split_at(1 << 19);
+    client.send(&[&publishes(1, &["queue"], b"whole")[..], first].concat()).await;
+    while queue.status().await.ready < 1 {
+        tokio::task::yield_now().await;
+    }
+    server.node.memory().set_disk_alarm(true);
+    client.send(rest).await;
+    while queue.status().await.ready < 2 {
+        tokio::task::yield_now().await;
+    }
+    client.publish(1, "queue", b"too late").await;
+    client.say(1, BasicQos { prefetch_size: 0, prefetch_count: 1, global: false }).await;
+    let unheard = tokio::time::timeout(Duration::from_millis(100), client.hear()).await;
+    assert!(unheard.is_err(), "it is listened to");
+    server.node.memory().set_disk_alarm(false);
+    client.expect("basic.qos-ok").await;
+    assert_eq!(queue.status().await.ready, 3);
+}
+
+#[tokio::test]
+async fn bodies_in_part_may_take_half_of_the_memory() {
+    let server = Server::with(Limits::default(), 16 << 20).await;
+    let quick = server.queue("quick");
+    let mut hoarders = Vec::new();
+    let mut refused = 0;
+    for _ in 0..4 {
+        let mut client = server.client(0).await;
+        client.open_channel(1).await;
+        let part = &publishes(1, &["nowhere"], &vec![0; 4 << 20])[..3 << 20];
+        let _ = client.try_send(part).await;
+        hoarders.push(client);
+    }
+    for client in &mut hoarders {
+        let heard = tokio::time::timeout(Duration::from_millis(200), client.hear()).await;
+        let Ok(Some(heard)) = heard else { continue };
+        let Some(Method::ConnectionClose(close)) = heard.method() else { panic!("{}", heard.name()) };
+        assert_eq!(close.reply_code, 506);
+        refused += 1;
+    }
+    assert!((1..4).contains(&refused), "{refused} of 4 were refused");
+    round_trip(&server, &quick).await;
 }
