@@ -151,7 +151,8 @@ impl Connection {
             }
             self.out.fill(&mut self.channels, &mut self.consumers, self.frame_max);
             self.write_some()?;
-            if self.at_end && matches!(self.pause(), None | Some(Pause::Client)) {
+            // What a client that left had published is taken first.
+            if self.at_end && (self.input.is_empty() || matches!(self.pause(), None | Some(Pause::Client))) {
                 return Ok(());
             }
             let wake_at = self.next_heartbeat();

@@ -82,6 +82,9 @@ impl Connection {
         }
         match Method::decode(frame.payload)? {
             Method::ConnectionClose(_) => {
+                if !self.hand_over() {
+                    return Ok(Taken::NotYet);
+                }
                 self.say(0, ConnectionCloseOk {});
                 self.write_some()?;
                 Ok(Taken::Goodbye)
