@@ -32,5 +32,8 @@ pub(crate) const ARGUMENTS_BYTES_MAX: usize = 128 << 10;
 /// Names in one line about what an import left out.
 pub(crate) const NAMES_IN_A_NOTE_MAX: usize = 20;
 
+/// Share of the memory budget, in percent, for bodies that have come in part.
+pub(crate) const BODIES_PERCENT: usize = 50;
+
 const _: () = assert!(LOAD_BYTES as u64 <= LEAVING_BYTES_MAX);
 const _: () = assert!(MAILBOX_BYTES_MAX <= STORAGE_BATCH_BYTES);

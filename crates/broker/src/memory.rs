@@ -3,7 +3,7 @@
 use cauce_core::message::Gauge;
 use tokio::sync::watch;
 
-use crate::limits::PAGING_PERCENT;
+use crate::limits::{BODIES_PERCENT, PAGING_PERCENT};
 
 /// Why publishers must wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,13 +30,19 @@ impl Alarms {
 #[derive(Debug)]
 pub struct Memory {
     gauge: Gauge,
+    bodies: Gauge,
     budget_bytes: usize,
     alarms: watch::Sender<Alarms>,
 }
 
 impl Memory {
     pub fn new(budget_bytes: usize) -> Memory {
-        Memory { gauge: Gauge::default(), budget_bytes, alarms: watch::Sender::new(Alarms::default()) }
+        Memory {
+            gauge: Gauge::default(),
+            bodies: Gauge::default(),
+            budget_bytes,
+            alarms: watch::Sender::new(Alarms::default()),
+        }
     }
 
     /// Charged with every message block.
@@ -46,6 +52,16 @@ impl Memory {
 
     pub fn budget_bytes(&self) -> usize {
         self.budget_bytes
+    }
+
+    /// Charged, beside the other gauge, with bodies that have come in part.
+    pub fn bodies(&self) -> &Gauge {
+        &self.bodies
+    }
+
+    /// More would keep each other from becoming whole.
+    pub fn bodies_bytes_max(&self) -> usize {
+        self.budget_bytes / 100 * BODIES_PERCENT
     }
 
     /// Whether queues should let go of what a log can give back, and write what it can not.

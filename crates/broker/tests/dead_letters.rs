@@ -10,7 +10,7 @@ use cauce_core::{Table, Value};
 use cauce_log::MemoryDisk;
 use tokio::sync::mpsc::unbounded_channel;
 
-const MESSAGES: usize = 20_000;
+const MESSAGES: usize = 8_000;
 const BODY_BYTES: usize = 1024;
 const BLOCK_MESSAGES: usize = 100;
 

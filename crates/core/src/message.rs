@@ -7,13 +7,43 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes held by all blocks that share the gauge.
+/// Bytes held by all blocks that share the gauge, and by whatever else was charged to it.
 #[derive(Debug, Clone, Default)]
 pub struct Gauge(Arc<AtomicUsize>);
 
 impl Gauge {
     pub fn bytes(&self) -> usize {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts these bytes for as long as the charge is held.
+    pub fn charge(&self, bytes: usize) -> Charge {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        Charge { bytes, gauge: self.clone() }
+    }
+}
+
+/// Bytes on a gauge. They are taken off when this is dropped.
+#[derive(Debug)]
+pub struct Charge {
+    bytes: usize,
+    gauge: Gauge,
+}
+
+impl Charge {
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn grow(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.gauge.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.gauge.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cauce_amqp::ContentAssembler;
 use cauce_broker::QueueHandle;
+use cauce_core::message::Charge;
 use cauce_core::queue::{ConsumerId, SharedLimit};
 
 use super::confirms::Confirms;
@@ -53,6 +54,8 @@ pub(super) struct Channel {
     /// Which of the channels that had its number; answers to an earlier one are not for it.
     pub(super) life: u32,
     pub(super) content: ContentAssembler,
+    /// For the part of a body that has come.
+    pub(super) body_charges: Option<[Charge; 2]>,
     pub(super) mode: Mode,
     /// By delivery tag, from `first_tag` on; `None` is settled.
     unsettled: VecDeque<Option<Unsettled>>,
@@ -73,6 +76,7 @@ impl Channel {
         Channel {
             life,
             content: ContentAssembler::new(body_bytes_max),
+            body_charges: None,
             mode: Mode::Plain,
             unsettled: VecDeque::new(),
             first_tag: 1,

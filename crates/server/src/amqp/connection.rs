@@ -75,6 +75,8 @@ pub(super) struct Connection {
     /// Publishes of a transaction that queues have not answered.
     pub(super) committing: usize,
     alarms: watch::Receiver<Alarms>,
+    /// Channels with a body that has come in part.
+    pub(super) bodies: usize,
     /// Channels with confirms to tell.
     pub(super) told_soon: Vec<u16>,
     /// Channels opened so far.
@@ -115,6 +117,7 @@ impl Connection {
             link,
             mailbox,
             committing: 0,
+            bodies: 0,
             told_soon: Vec::new(),
             lives: 0,
             at_end: false,
@@ -148,7 +151,8 @@ impl Connection {
             }
             self.out.fill(&mut self.channels, &mut self.consumers, self.frame_max);
             self.write_some()?;
-            if self.at_end && matches!(self.pause(), None | Some(Pause::Client)) {
+            // What a client that left had published is taken first.
+            if self.at_end && (self.input.is_empty() || matches!(self.pause(), None | Some(Pause::Client))) {
                 return Ok(());
             }
             let wake_at = self.next_heartbeat();
@@ -183,7 +187,8 @@ impl Connection {
 
     /// Why nothing the client says is acted upon for now, if so.
     pub(super) fn pause(&self) -> Option<Pause> {
-        let alarm = || self.publishes && self.alarms.borrow().any();
+        // A body that has begun may end, or those that have begun could fill the memory and wait for each other.
+        let alarm = || self.publishes && self.bodies == 0 && self.alarms.borrow().any();
         self.held_up().or_else(|| alarm().then_some(Pause::Alarm))
     }
 

@@ -82,6 +82,9 @@ impl Connection {
         }
         match Method::decode(frame.payload)? {
             Method::ConnectionClose(_) => {
+                if !self.hand_over() {
+                    return Ok(Taken::NotYet);
+                }
                 self.say(0, ConnectionCloseOk {});
                 self.write_some()?;
                 Ok(Taken::Goodbye)
@@ -147,8 +150,33 @@ impl Connection {
             Ok(None) => Ok(()),
             Err(error) => Err(error.into()),
         };
+        let body_bytes = content.body_bytes();
         self.channel(number).content = content;
-        result
+        result?;
+        // Most bodies come in one frame.
+        if body_bytes > 0 || self.bodies > 0 { self.charge_body(number, body_bytes) } else { Ok(()) }
+    }
+
+    /// A body that has come in part takes memory as any message does.
+    fn charge_body(&mut self, number: u16, body_bytes: usize) -> Result<(), Fault> {
+        let memory = self.vhost.memory();
+        let channel = self.channels.get_mut(&number).expect("the frame came on an open channel");
+        if body_bytes == 0 {
+            self.bodies -= usize::from(channel.body_charges.take().is_some());
+            return Ok(());
+        }
+        let charges = channel.body_charges.get_or_insert_with(|| {
+            self.bodies += 1;
+            [memory.gauge().charge(0), memory.bodies().charge(0)]
+        });
+        charges.iter_mut().for_each(|charge| charge.grow(body_bytes - charge.bytes()));
+        let most = memory.bodies_bytes_max();
+        if memory.bodies().bytes() > most {
+            let text =
+                format!("bodies that are not whole hold more than {most} bytes, half of the memory budget");
+            return Err(Fault::connection(ReplyCode::ResourceError, text));
+        }
+        Ok(())
     }
 
     fn open_channel(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
@@ -213,6 +241,7 @@ impl Connection {
         };
         channel.closing = true;
         channel.content.reset();
+        self.bodies -= usize::from(channel.body_charges.take().is_some());
         let mut unsettled = channel.take_all();
         if let Mode::Transaction(transaction) = &mut channel.mode {
             unsettled.extend(transaction.settles.drain(..).flat_map(|settle| settle.unsettled));

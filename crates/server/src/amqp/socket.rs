@@ -110,7 +110,16 @@ impl Connection {
         let mut input = std::mem::take(&mut self.input);
         loop {
             let mut at = 0;
-            while let Ok(Some((frame, size))) = frame::parse(&input[at..], self.frame_max) {
+            loop {
+                let (frame, size) = match frame::parse(&input[at..], self.frame_max) {
+                    Ok(Some(whole)) => whole,
+                    Ok(None) => break,
+                    // What broke the connection may stand here: the goodbye comes after it.
+                    Err(_) => {
+                        at = input.len();
+                        break;
+                    }
+                };
                 at += size;
                 let over = frame.channel == 0
                     && matches!(

@@ -7,7 +7,9 @@ use cauce_amqp::frame::{self, FrameKind, PROTOCOL_HEADER};
 use cauce_amqp::method::*;
 use cauce_amqp::{Method, RawTable, write_publish};
 use cauce_broker::{Flush, Node, NodeConfig, QueueHandle};
-use cauce_core::topology::QueueSpec;
+use cauce_core::exchange::{Destination, ExchangeKind};
+use cauce_core::topology::{ExchangeSpec, QueueSpec};
+use cauce_core::{Table, Value};
 use cauce_log::MemoryDisk;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,11 +28,11 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn start() -> Server {
-        Server::with_limits(Limits::default()).await
+        Server::with(Limits::default(), 256 << 20).await
     }
 
-    pub(super) async fn with_limits(limits: Limits) -> Server {
-        let config = NodeConfig { flush: Flush::Os, memory_bytes: 256 << 20 };
+    pub(super) async fn with(limits: Limits, memory_bytes: usize) -> Server {
+        let config = NodeConfig { flush: Flush::Os, memory_bytes };
         let node = Node::start(Arc::new(MemoryDisk::new()), config).expect("an empty disk opens");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();
@@ -42,6 +44,45 @@ impl Server {
     pub(super) fn queue(&self, name: &str) -> Arc<QueueHandle> {
         let vhost = self.node.vhost("/").expect("the default one");
         vhost.declare_queue(name, QueueSpec::default(), 0).expect("a new queue").0
+    }
+
+    /// A few queues and exchanges that are not there yet; the odd ones are as the dice say.
+    pub(super) fn declare_for_random(&self, dice: u64) {
+        let vhost = self.node.vhost("/").expect("the default one");
+        let mut arguments = Table::new();
+        arguments.set("x-dead-letter-exchange", Value::text(""));
+        arguments.set("x-dead-letter-routing-key", Value::text(["a", "b", "c"][dice as usize % 3]));
+        arguments.set("x-max-length", Value::I32((dice >> 8) as i32 & 7));
+        arguments.set("x-overflow", Value::text(["drop-head", "reject-publish-dlx"][dice as usize >> 4 & 1]));
+        let odd = QueueSpec { arguments, durable: dice & 64 != 0, ..QueueSpec::default() };
+        for (name, spec) in
+            [("a", QueueSpec::default()), ("b", odd.clone()), ("c", odd), ("d", QueueSpec::default())]
+        {
+            drop(vhost.declare_queue(name, spec, 0));
+        }
+        for (name, kind) in [("x", ExchangeKind::Topic), ("y", ExchangeKind::Fanout)] {
+            drop(vhost.declare_exchange(name, ExchangeSpec::new(kind)));
+            drop(vhost.bind(name, Destination::queue("a"), "#", Table::new()));
+            drop(vhost.bind(name, Destination::queue("b"), "a", Table::new()));
+        }
+        let mut arguments = Table::new();
+        arguments.set("x-delayed-type", Value::text("fanout"));
+        let kind = ExchangeKind::parse("x-delayed-message", &arguments).expect("a kind that is served");
+        drop(vhost.declare_exchange("held", ExchangeSpec { arguments, ..ExchangeSpec::new(kind) }));
+        drop(vhost.bind("held", Destination::queue("c"), "", Table::new()));
+    }
+
+    /// Whatever was declared goes, with all it holds.
+    pub(super) async fn delete_everything(&self) {
+        let vhost = self.node.vhost("/").expect("the default one");
+        let queues: Vec<_> = vhost.topology().queues().map(|entry| entry.name.to_string()).collect();
+        for name in queues {
+            vhost.delete_queue(&name, 0, false, false).await.expect("it may go");
+        }
+        let exchanges: Vec<_> = vhost.topology().exchanges().map(|entry| entry.name().to_owned()).collect();
+        for name in exchanges.iter().filter(|name| !name.is_empty() && !name.starts_with("amq.")) {
+            vhost.delete_exchange(name, false).expect("it may go").wait().await;
+        }
     }
 
     pub(super) async fn connect(&self) -> Client {
@@ -115,6 +156,14 @@ impl Client {
         };
         self.say(channel, consume).await;
         self.expect("basic.consume-ok").await;
+    }
+
+    /// As `send`, to a server that may have hung up.
+    pub(super) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match tokio::time::timeout(PATIENCE, self.stream.write_all(bytes)).await {
+            Ok(sent) => sent,
+            Err(_) => panic!("the server does not read"),
+        }
     }
 
     pub(super) async fn send(&mut self, bytes: &[u8]) {
