@@ -1,8 +1,9 @@
 //! What a publisher is told: confirms, refusals, returns, transactions.
 
+use futures_lite::StreamExt;
 use lapin::options::*;
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::{BasicProperties, Confirmation};
 
 use crate::broker::Target;
 use crate::words::*;
@@ -114,18 +115,11 @@ async fn a_mistake_ends_its_channel_and_no_other() {
     assert_refused(lost, 404, "no exchange");
 
     let channel = connection.create_channel().await.expect("a channel");
+    // An ack has no answer, so a consumer of the channel hears how it was taken.
+    let mut consumer = consume(&channel, tasks).await;
     channel.basic_ack(7, BasicAckOptions::default()).await.expect("written");
-    assert_refused(until_refused(&channel, tasks).await, 406, "unknown delivery tag 7");
+    let end = tokio::time::timeout(PATIENCE, consumer.next()).await.expect("a refusal in time");
+    assert_refused(end.expect("the refusal"), 406, "unknown delivery tag 7");
     publish(&spare, "", tasks, b"still served").await;
     assert_eq!(drained(&spare, tasks).await, ["still served"]);
-}
-
-/// An ack has no answer, so the refusal of one comes in place of the answer to something else.
-async fn until_refused(channel: &Channel, queue: &str) -> lapin::Result<()> {
-    let asking = async {
-        loop {
-            passively(channel, queue).await?;
-        }
-    };
-    tokio::time::timeout(PATIENCE, asking).await.expect("a refusal in time")
 }
