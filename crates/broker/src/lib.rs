@@ -17,8 +17,10 @@ mod node;
 mod queue_handle;
 mod queue_task;
 mod routing;
+mod settled;
 mod storage;
 mod stored;
+mod transactions;
 mod users;
 mod vhost;
 
@@ -28,5 +30,6 @@ pub use node::{Node, NodeConfig, StartError};
 pub use queue_handle::{ConfirmTag, DeleteError, Event, Link, QueueHandle, Receipts, Status, ToConsumer};
 pub use routing::{EnvelopeFacts, with_copies};
 pub use storage::Flush;
+pub use transactions::Part;
 pub use users::{GUEST, Users};
 pub use vhost::{DeleteQueueError, Queues, Saved, Vhost};

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::dead_letter::Receipt as DeadLetterReceipt;
 use crate::limits::MAILBOX_BYTES_MAX;
 use crate::storage::QueueId;
+use crate::transactions::Part;
 
 /// The way up to a connection. It never waits: what a connection gets is bounded by the credit it gave.
 pub type Link = UnboundedSender<Event>;
@@ -129,6 +130,21 @@ pub(crate) enum QueueCommand {
         reader: LogReader,
     },
     Evict,
+    /// Takes a part of a transaction; one without a number has no other and counts at once. The answer means
+    /// that something was written and is as safe as it gets; if there was nothing to write there is none.
+    Prepare {
+        transaction: Option<u64>,
+        part: Part,
+        permit: Option<OwnedSemaphorePermit>,
+        done: oneshot::Sender<()>,
+    },
+    Commit {
+        transaction: u64,
+    },
+    /// Remembers for the next run what was given out, and rests.
+    Stop {
+        done: oneshot::Sender<()>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,14 +249,37 @@ impl QueueHandle {
 
     /// Hands messages over; waits while the queue has too many bytes in its mailbox.
     pub async fn publish(&self, block: Arc<Block>, picks: Picks, receipts: Receipts) {
-        let bytes = block.cost_bytes().min(MAILBOX_BYTES_MAX) as u32;
-        let permit = self.room.clone().acquire_many_owned(bytes).await.ok();
+        let permit = self.permit(&block).await;
         self.mailbox.send(QueueCommand::Publish { block, picks, receipts, permit });
+    }
+
+    async fn permit(&self, block: &Block) -> Option<OwnedSemaphorePermit> {
+        let bytes = block.cost_bytes().min(MAILBOX_BYTES_MAX) as u32;
+        self.room.clone().acquire_many_owned(bytes).await.ok()
     }
 
     /// The same for the node's own messages, which are bounded elsewhere and must not wait.
     pub(crate) fn publish_now(&self, block: Arc<Block>, picks: Picks, receipts: Receipts) {
         self.mailbox.send(QueueCommand::Publish { block, picks, receipts, permit: None });
+    }
+
+    /// Hands over a part of a transaction, and waits as [`publish`](QueueHandle::publish) does.
+    pub(crate) async fn prepare(&self, transaction: Option<u64>, part: Part) -> oneshot::Receiver<()> {
+        let permit = match part.picks.is_empty() {
+            true => None,
+            false => self.permit(&part.block).await,
+        };
+        let (done, answer) = oneshot::channel();
+        self.mailbox.send(QueueCommand::Prepare { transaction, part, permit, done });
+        answer
+    }
+
+    pub(crate) fn commit(&self, transaction: u64) {
+        self.mailbox.send(QueueCommand::Commit { transaction });
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.ask(|done| QueueCommand::Stop { done }).await;
     }
 
     pub async fn subscribe(

@@ -71,7 +71,10 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     let _lock = directory::claim(&config.data)?;
     let disk = Arc::new(FileDisk::new(config.data.clone(), FlushStrategy::Adaptive));
     let memory_bytes = config.memory_bytes;
-    let node = Node::start(disk.clone(), NodeConfig { flush: config.flush, memory_bytes })?;
+    let node = Node::start(
+        disk.clone(),
+        NodeConfig { flush: config.flush, memory_bytes, consumer_timeout_ms: None },
+    )?;
     let io = |error| ServeError::Io { what: format!("listening on {}", config.amqp), error };
     let listener = TcpListener::bind(&config.amqp).await.map_err(io)?;
     let address = listener.local_addr().map_err(io)?;
@@ -92,7 +95,7 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     if tokio::time::timeout(FAREWELL, node.all_disconnected()).await.is_err() {
         tracing::warn!("clients did not leave in time");
     }
-    node.flush().await;
+    node.stop().await;
     Ok(())
 }
 

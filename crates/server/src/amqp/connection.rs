@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Limits;
-use super::channel::{Channel, Mode, OwnedPublish};
+use super::channel::{Channel, Mode};
 use super::confirms::Confirm;
 use super::consume::{Consumer, Getting, Outbox, REPLY_TO, Settling};
 use super::fault::Fault;
@@ -31,9 +31,6 @@ use super::publish::{Author, Publisher, parse_expiration};
 
 /// Events taken from the mailbox at a time.
 const EVENTS_MAX: usize = 64;
-
-/// The sequence number of publishes that a transaction waits for; those of confirms begin at 1.
-const COMMIT: u64 = 0;
 
 /// How long a client has to answer `connection.close`.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
@@ -63,8 +60,6 @@ pub(super) struct Connection {
     pub(super) settling: Settling,
     pub(super) link: Link,
     mailbox: UnboundedReceiver<Event>,
-    /// Publishes of a transaction that queues have not answered.
-    committing: usize,
     alarms: watch::Receiver<Alarms>,
     /// Only who publishes is stopped by an alarm.
     publishes: bool,
@@ -99,7 +94,6 @@ impl Connection {
             settling: Settling::default(),
             link,
             mailbox,
-            committing: 0,
             alarms,
             publishes: false,
             told_blocked: false,
@@ -246,20 +240,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits until all that was published and settled is as safe as it gets.
-    pub(super) async fn hand_over_and_flush(&mut self, settled: &[Arc<QueueHandle>]) -> Result<(), Fault> {
-        self.hand_over().await;
-        while self.committing > 0 {
-            let event = self.mailbox.recv().await.expect("the connection holds a sender itself");
-            self.hear(event)?;
-        }
-        for queue in settled {
-            queue.status().await;
-        }
-        self.node.flush().await;
-        Ok(())
-    }
-
     async fn take_frame(&mut self, frame: Frame<'_>) -> Result<bool, Fault> {
         if frame.kind == FrameKind::Heartbeat {
             return match frame.channel {
@@ -391,8 +371,7 @@ impl Connection {
         self.publishes = true;
         let channel = self.channel(number);
         if let Mode::Transaction(transaction) = &mut channel.mode {
-            transaction.publishes.push(OwnedPublish::from(content));
-            return Ok(());
+            return transaction.publish(content);
         }
         self.publish_now(number, content)
     }
@@ -418,11 +397,7 @@ impl Connection {
             Mode::Confirm(confirms) => {
                 Some(ConfirmTag { channel: number, sequence: confirms.published(route.len() as u32) })
             }
-            Mode::Transaction(_) => {
-                self.committing += route.len();
-                Some(ConfirmTag { channel: number, sequence: COMMIT })
-            }
-            Mode::Plain => None,
+            Mode::Transaction(_) | Mode::Plain => None,
         };
         self.publisher.add(content, &summary, ttl_ms, &route, tag);
         Ok(())
@@ -434,10 +409,6 @@ impl Connection {
             Event::Got { token, delivery, ready } => self.answer_get(token, delivery, ready),
             Event::Confirmed(confirms) => {
                 for (tag, taken) in confirms {
-                    if tag.sequence == COMMIT {
-                        self.committing -= 1;
-                        continue;
-                    }
                     if let Some(Channel { mode: Mode::Confirm(confirms), .. }) =
                         self.channels.get_mut(&tag.channel)
                     {

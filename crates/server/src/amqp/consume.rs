@@ -7,9 +7,10 @@ use cauce_amqp::method::*;
 use cauce_amqp::properties::{Properties, PropertiesBuf};
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, write_deliver, write_get_ok, write_return};
-use cauce_broker::{QueueHandle, ToConsumer};
+use cauce_broker::{Part, QueueHandle, ToConsumer};
 use cauce_core::access::{Operation, Resource};
-use cauce_core::queue::{ConsumerId, Delivery, Holder, Outcome, Subscription};
+use cauce_core::message::{BlockBuilder, Gauge};
+use cauce_core::queue::{ConsumerId, Delivery, Holder, Outcome, Picks, Subscription};
 
 use super::channel::{Channel, Mode, PendingSettle, Unsettled};
 use super::connection::Connection;
@@ -212,6 +213,19 @@ impl Settling {
                 Some((_, same, offsets)) if *same == outcome => offsets.push(offset),
                 _ => self.0.push((queue, outcome, vec![offset])),
             }
+        }
+    }
+
+    /// As what a transaction asks of queues, beside its publishes.
+    pub(super) fn add_to(&mut self, parts: &mut Vec<Part>, gauge: &Gauge) {
+        let empty = BlockBuilder::new().finish(gauge);
+        for (queue, outcome, offsets) in self.0.drain(..) {
+            let at = parts.iter().position(|part| Arc::ptr_eq(&part.queue, &queue)).unwrap_or_else(|| {
+                let (block, picks) = (empty.clone(), Picks::Run(0..0));
+                parts.push(Part { queue, block, picks, settles: Vec::new() });
+                parts.len() - 1
+            });
+            parts[at].settles.push((outcome, offsets));
         }
     }
 
@@ -452,12 +466,16 @@ impl Connection {
     }
 
     pub(super) fn settle_now(&mut self, number: u16, unsettled: Vec<Unsettled>, outcome: Outcome) {
-        let channel = self.channel(number);
-        let places = unsettled.iter().filter(|one| one.consumer.is_some()).count() as u32;
-        let room = places > 0 && channel.shared_limit.release(places);
-        let consumers = if room { channel.consumers.clone() } else { Vec::new() };
+        let places = places(&unsettled);
         self.settling.add(unsettled, outcome);
-        if room {
+        self.give_back_places(number, places);
+    }
+
+    /// So many messages of consumers no longer count for the limit of the channel.
+    pub(super) fn give_back_places(&mut self, number: u16, places: u32) {
+        let channel = self.channel(number);
+        if places > 0 && channel.shared_limit.release(places) {
+            let consumers = channel.consumers.clone();
             self.settling.flush();
             self.wake(&consumers);
         }
@@ -475,6 +493,11 @@ impl Outbox {
     fn buffer_mut(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
+}
+
+/// Those that count for the limit of their channel.
+pub(super) fn places(unsettled: &[Unsettled]) -> u32 {
+    unsettled.iter().filter(|one| one.consumer.is_some()).count() as u32
 }
 
 fn no_queue(name: &str, vhost: &str) -> Fault {

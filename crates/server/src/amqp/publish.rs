@@ -7,7 +7,7 @@ use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, DecodeError, carbon_copies, strip_bcc};
 use cauce_broker::{
-    ConfirmTag, EnvelopeFacts, Link, QueueHandle, Receipts, Vhost, clock, delay_ms, with_copies,
+    ConfirmTag, EnvelopeFacts, Link, Part, QueueHandle, Receipts, Vhost, clock, delay_ms, with_copies,
 };
 use cauce_core::access::{Operation, Resource};
 use cauce_core::message::{BlockBuilder, Message, Traits};
@@ -199,6 +199,16 @@ impl Publisher {
             self.groups.len() - 1
         });
         &mut self.groups[at]
+    }
+
+    /// What was gathered, as the parts of a transaction.
+    pub(super) fn take_parts(&mut self, vhost: &Vhost) -> Vec<Part> {
+        let block = self.block.finish(vhost.memory().gauge());
+        let part = |Group { queue, indices, .. }| {
+            let (block, picks) = (block.clone(), Picks::from_indices(&indices));
+            Part { queue, block, picks, settles: Vec::new() }
+        };
+        self.groups.drain(..).map(part).collect()
     }
 
     /// Hands over what was gathered; waits for queues that are full.
