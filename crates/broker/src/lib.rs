@@ -27,7 +27,9 @@ mod vhost;
 pub use dead_letter::delay_ms;
 pub use memory::{Alarms, Memory};
 pub use node::{Node, NodeConfig, StartError};
-pub use queue_handle::{ConfirmTag, DeleteError, Event, Link, QueueHandle, Receipts, Status, ToConsumer};
+pub use queue_handle::{
+    ConfirmTag, DeleteError, Event, Link, QueueHandle, Receipts, Room, Share, Status, ToConsumer,
+};
 pub use routing::{EnvelopeFacts, with_copies};
 pub use storage::Flush;
 pub use transactions::Part;

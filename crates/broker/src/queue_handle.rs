@@ -57,6 +57,8 @@ pub struct ToConsumer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConfirmTag {
     pub channel: u16,
+    /// Which of the channels that had this number, one after the other.
+    pub life: u32,
     pub sequence: u64,
 }
 
@@ -72,13 +74,25 @@ pub enum Receipts {
     DeadLetter(Arc<DeadLetterReceipt>),
 }
 
+/// One queue's share of a block.
+#[derive(Debug)]
+pub struct Share {
+    pub block: Arc<Block>,
+    pub picks: Picks,
+    pub receipts: Receipts,
+}
+
+/// Room in a queue's mailbox, taken until the queue has taken what was put there.
+#[derive(Debug)]
+pub struct Room {
+    _permit: OwnedSemaphorePermit,
+}
+
 #[derive(Debug)]
 pub(crate) enum QueueCommand {
     Publish {
-        block: Arc<Block>,
-        picks: Picks,
-        receipts: Receipts,
-        permit: Option<OwnedSemaphorePermit>,
+        share: Share,
+        room: Option<Room>,
     },
     Subscribe {
         consumer: ConsumerId,
@@ -135,7 +149,7 @@ pub(crate) enum QueueCommand {
     Prepare {
         transaction: Option<u64>,
         part: Part,
-        permit: Option<OwnedSemaphorePermit>,
+        room: Option<Room>,
         done: oneshot::Sender<()>,
     },
     Commit {
@@ -176,10 +190,10 @@ impl Mailbox {
 
 /// A queue that was deleted takes everything and keeps nothing.
 pub(crate) fn answer_for_the_gone(command: QueueCommand) {
-    let QueueCommand::Publish { receipts, .. } = command else {
+    let QueueCommand::Publish { share, .. } = command else {
         return;
     };
-    match receipts {
+    match share.receipts {
         Receipts::Nobody => {}
         Receipts::Connection { link, tags } => {
             let confirms = tags.into_iter().flatten().map(|tag| (tag, true)).collect();
@@ -187,6 +201,11 @@ pub(crate) fn answer_for_the_gone(command: QueueCommand) {
         }
         Receipts::DeadLetter(receipt) => receipt.one_done(),
     }
+}
+
+/// A block that is larger than the mailbox may have it alone.
+fn room_bytes(block: &Block) -> u32 {
+    block.cost_bytes().min(MAILBOX_BYTES_MAX) as u32
 }
 
 /// A queue as others see it.
@@ -249,28 +268,49 @@ impl QueueHandle {
 
     /// Hands messages over; waits while the queue has too many bytes in its mailbox.
     pub async fn publish(&self, block: Arc<Block>, picks: Picks, receipts: Receipts) {
-        let permit = self.permit(&block).await;
-        self.mailbox.send(QueueCommand::Publish { block, picks, receipts, permit });
+        let share = Share { block, picks, receipts };
+        let room = self.room_for(&share).await;
+        self.publish_in(room, share);
     }
 
-    async fn permit(&self, block: &Block) -> Option<OwnedSemaphorePermit> {
-        let bytes = block.cost_bytes().min(MAILBOX_BYTES_MAX) as u32;
-        self.room.clone().acquire_many_owned(bytes).await.ok()
+    /// Hands messages over if there is room for them in the mailbox; otherwise they come back.
+    pub fn try_publish(&self, share: Share) -> Result<(), Share> {
+        match self.room.clone().try_acquire_many_owned(room_bytes(&share.block)) {
+            Ok(permit) => {
+                self.publish_in(Room { _permit: permit }, share);
+                Ok(())
+            }
+            Err(_) => Err(share),
+        }
     }
 
-    /// The same for the node's own messages, which are bounded elsewhere and must not wait.
-    pub(crate) fn publish_now(&self, block: Arc<Block>, picks: Picks, receipts: Receipts) {
-        self.mailbox.send(QueueCommand::Publish { block, picks, receipts, permit: None });
+    /// Waits until there is room; who came first gets it first.
+    pub fn room_for(&self, share: &Share) -> impl Future<Output = Room> + Send + use<> {
+        self.room_for_block(&share.block)
+    }
+
+    fn room_for_block(&self, block: &Block) -> impl Future<Output = Room> + Send + use<> {
+        let (room, bytes) = (self.room.clone(), room_bytes(block));
+        async move { Room { _permit: room.acquire_many_owned(bytes).await.expect("nobody closes it") } }
+    }
+
+    pub fn publish_in(&self, room: Room, share: Share) {
+        self.mailbox.send(QueueCommand::Publish { share, room: Some(room) });
+    }
+
+    /// For the node's own messages, which are bounded where they come from and must not wait.
+    pub(crate) fn publish_now(&self, share: Share) {
+        self.mailbox.send(QueueCommand::Publish { share, room: None });
     }
 
     /// Hands over a part of a transaction, and waits as [`publish`](QueueHandle::publish) does.
     pub(crate) async fn prepare(&self, transaction: Option<u64>, part: Part) -> oneshot::Receiver<()> {
-        let permit = match part.picks.is_empty() {
+        let room = match part.picks.is_empty() {
             true => None,
-            false => self.permit(&part.block).await,
+            false => Some(self.room_for_block(&part.block).await),
         };
         let (done, answer) = oneshot::channel();
-        self.mailbox.send(QueueCommand::Prepare { transaction, part, permit, done });
+        self.mailbox.send(QueueCommand::Prepare { transaction, part, room, done });
         answer
     }
 

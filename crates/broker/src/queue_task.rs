@@ -6,8 +6,8 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cauce_core::message::{Block, BlockBuilder};
-use cauce_core::queue::{ConsumerId, Effect, Effects, Holder, Outcome, Picks, Published, Queue, Reason};
+use cauce_core::message::BlockBuilder;
+use cauce_core::queue::{ConsumerId, Effect, Effects, Holder, Outcome, Published, Queue, Reason};
 use cauce_core::range_set::RangeSet;
 use cauce_log::{BatchBuilder, LogReader};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -17,7 +17,7 @@ use crate::clock::now_ms;
 use crate::dead_letter::{self, Receipt as DeadLetterReceipt};
 use crate::limits::{LOAD_BYTES, TURN_COMMANDS_MAX};
 use crate::queue_handle::{
-    ConfirmTag, DeleteError, Event, Link, QueueCommand, QueueHandle, Receipts, Status, ToConsumer,
+    ConfirmTag, DeleteError, Event, Link, QueueCommand, QueueHandle, Receipts, Share, Status, ToConsumer,
     answer_for_the_gone,
 };
 use crate::settled::Notes;
@@ -180,9 +180,9 @@ impl QueueTask {
     fn obey(&mut self, command: QueueCommand, now_ms: i64) -> ControlFlow<End> {
         let out = &mut self.effects;
         match command {
-            QueueCommand::Publish { block, picks, receipts, permit } => {
-                self.publish(&block, &picks, receipts, now_ms);
-                drop(permit);
+            QueueCommand::Publish { share, room } => {
+                self.publish(share, now_ms);
+                drop(room);
             }
             QueueCommand::Subscribe { consumer, subscription, link, done } => {
                 let answer = self.queue.subscribe(consumer, subscription, now_ms, out);
@@ -225,9 +225,9 @@ impl QueueTask {
                 self.confirm_below(upto);
             }
             QueueCommand::Evict => self.queue.evict(),
-            QueueCommand::Prepare { transaction, part, permit, done } => {
+            QueueCommand::Prepare { transaction, part, room, done } => {
                 self.prepare(transaction, part, done, now_ms);
-                drop(permit);
+                drop(room);
             }
             QueueCommand::Commit { transaction } => self.commit(transaction, now_ms),
             QueueCommand::Stop { done } => return ControlFlow::Break(End::Stopped(done)),
@@ -235,9 +235,9 @@ impl QueueTask {
         ControlFlow::Continue(())
     }
 
-    fn publish(&mut self, block: &Arc<Block>, picks: &Picks, receipts: Receipts, now_ms: i64) {
+    fn publish(&mut self, Share { block, picks, receipts }: Share, now_ms: i64) {
         self.placed.clear();
-        self.queue.publish(block, picks, now_ms, &mut self.effects, &mut self.placed);
+        self.queue.publish(&block, &picks, now_ms, &mut self.effects, &mut self.placed);
         match receipts {
             Receipts::Nobody => {}
             Receipts::Connection { link, tags } => {
@@ -374,6 +374,9 @@ impl QueueTask {
         for (link, confirms) in self.up.confirms.drain(..) {
             let _ = link.send(Event::Confirmed(confirms));
         }
+        for (link, consumer) in self.up.cancels.drain(..) {
+            let _ = link.send(Event::Cancelled { consumer });
+        }
     }
 
     /// Each round takes a dead consumer out of the queue, so this ends.
@@ -407,7 +410,7 @@ impl QueueTask {
                 }
                 Effect::Cancel { consumer } => {
                     if let Some(link) = self.links.get(&consumer) {
-                        let _ = link.send(Event::Cancelled { consumer });
+                        self.up.cancels.push((link.clone(), consumer));
                     }
                 }
                 Effect::Overdue { holder } => {
@@ -580,6 +583,8 @@ fn load(handle: &Arc<QueueHandle>, vhost: &Arc<Vhost>, reader: Option<LogReader>
 struct Up {
     deliveries: Vec<(Link, Vec<ToConsumer>)>,
     confirms: Vec<(Link, Vec<(ConfirmTag, bool)>)>,
+    /// They hear of it after all they were sent.
+    cancels: Vec<(Link, ConsumerId)>,
 }
 
 impl Up {

@@ -64,7 +64,7 @@ impl Client {
 
     /// Publishes a persistent message and waits for its confirm.
     pub(crate) async fn publish(&mut self, node: &Node, queue: &QueueHandle, number: u64) {
-        let tag = ConfirmTag { channel: 1, sequence: number };
+        let tag = ConfirmTag { channel: 1, life: 0, sequence: number };
         let receipts = Receipts::Connection { link: self.link.clone(), tags: vec![Some(tag)] };
         queue.publish(block_of(node, &[(number, true)]), Picks::Run(0..1), receipts).await;
         match self.events.recv().await {

@@ -68,6 +68,8 @@ pub(super) struct Unsettled {
 
 #[derive(Debug)]
 pub(super) struct Channel {
+    /// Which of the channels that had its number; answers to an earlier one are not for it.
+    pub(super) life: u32,
     pub(super) content: ContentAssembler,
     pub(super) mode: Mode,
     /// By delivery tag, from `first_tag` on; `None` is settled.
@@ -85,8 +87,9 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(body_bytes_max: u64) -> Channel {
+    pub(super) fn new(life: u32, body_bytes_max: u64) -> Channel {
         Channel {
+            life,
             content: ContentAssembler::new(body_bytes_max),
             mode: Mode::Plain,
             unsettled: VecDeque::new(),

@@ -13,27 +13,21 @@ use cauce_core::topology::{ExchangeSpec, QueueSpec};
 use super::channel::{Mode, OwnedPublish, Transaction};
 use super::confirms::Confirms;
 use super::connection::Connection;
-use super::consume::{REPLY_TO, places};
 use super::fault::Fault;
 use super::publish::{Author, parse_expiration};
+use super::reply_to::{REPLY_TO, is_reply_queue};
+use super::settle::places;
 
 impl Connection {
     pub(super) async fn take_method(&mut self, number: u16, method: Method<'_>) -> Result<(), Fault> {
         match method {
-            Method::BasicAck(ack) => {
-                return self.settle(number, ack.delivery_tag, ack.multiple, Outcome::Accept);
-            }
+            Method::BasicAck(ack) => self.settle(number, ack.delivery_tag, ack.multiple, Outcome::Accept),
             Method::BasicNack(nack) => {
-                return self.settle(number, nack.delivery_tag, nack.multiple, unwanted(nack.requeue));
+                self.settle(number, nack.delivery_tag, nack.multiple, unwanted(nack.requeue))
             }
             Method::BasicReject(reject) => {
-                return self.settle(number, reject.delivery_tag, false, unwanted(reject.requeue));
+                self.settle(number, reject.delivery_tag, false, unwanted(reject.requeue))
             }
-            _ => {}
-        }
-        // All else may depend on what was published and settled before it.
-        self.hand_over().await;
-        match method {
             Method::ChannelClose(_) => {
                 self.drop_channel_state(number);
                 self.channels.remove(&number);
@@ -81,7 +75,7 @@ impl Connection {
             }
             Method::QueueUnbind(unbind) => {
                 let name = self.queue_name(number, unbind.queue)?;
-                if self.vhost.topology().queue(&name).is_some() {
+                if !is_reply_queue(&name) && self.vhost.topology().queue(&name).is_some() {
                     self.queue(&name)?;
                 }
                 let from = Destination::queue(&name);
@@ -191,6 +185,11 @@ impl Connection {
     }
 
     async fn declare_queue(&mut self, number: u16, declare: QueueDeclare<'_>) -> Result<(), Fault> {
+        if is_reply_queue(declare.queue) {
+            self.check_reply_queue(declare.queue)?;
+            let answer = QueueDeclareOk { queue: declare.queue, message_count: 0, consumer_count: 1 };
+            return self.say_unless(declare.no_wait, number, answer);
+        }
         let queue = if declare.passive {
             let name = self.queue_name(number, declare.queue)?;
             let queue = self.queue(&name)?;
@@ -248,6 +247,9 @@ impl Connection {
 
     async fn delete_queue(&mut self, number: u16, delete: QueueDelete<'_>) -> Result<(), Fault> {
         let name = self.queue_name(number, delete.queue)?;
+        if is_reply_queue(&name) {
+            return self.say_unless(delete.no_wait, number, QueueDeleteOk { message_count: 0 });
+        }
         self.check(Operation::Configure, Resource::Queue(&name))?;
         let deleted = self.vhost.delete_queue(&name, self.id, delete.if_unused, delete.if_empty).await?;
         let message_count = saturated(deleted);
@@ -330,7 +332,7 @@ impl Connection {
             return Err(fault);
         }
         // What others published and settled goes before.
-        self.hand_over().await;
+        self.hand_over_all().await;
         self.publisher.start_turn();
         let mut publishes = transaction.publishes.iter();
         let gathered = publishes.try_for_each(|publish| self.publish_now(number, &publish.content()));
@@ -346,7 +348,7 @@ impl Connection {
         }
         self.settling.add_to(&mut parts, self.node.memory().gauge());
         self.node.commit(parts).await;
-        self.give_back_places(number, places);
+        self.release_places(number, places);
         self.say(number, TxCommitOk {});
         Ok(())
     }
