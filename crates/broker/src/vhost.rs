@@ -108,13 +108,14 @@ impl Vhost {
         Ok(self.targets(&mut routed).collect())
     }
 
-    /// The queues that were reached, and the one that holds the message for a delayed exchange.
+    /// The queues that were reached, and those that hold the message for delayed exchanges.
     pub fn targets<'a>(
         &self,
         routed: &'a mut Routed<Arc<QueueHandle>>,
     ) -> impl Iterator<Item = Arc<QueueHandle>> + use<'a> {
-        let delay = routed.delayed.as_ref().and_then(|exchange| self.delays.read().get(exchange).cloned());
-        routed.queues.drain(..).chain(delay)
+        let delay = |exchange: Arc<str>| self.delays.read().get(&exchange).cloned();
+        let delays: Vec<_> = routed.delayed.drain(..).filter_map(delay).collect();
+        routed.queues.drain(..).chain(delays)
     }
 
     pub fn declare_exchange(
