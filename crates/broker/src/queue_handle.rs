@@ -126,6 +126,7 @@ pub(crate) enum QueueCommand {
     },
     Stored {
         upto: u64,
+        bytes: usize,
         reader: LogReader,
     },
     Evict,

@@ -6,9 +6,9 @@ mod directory;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cauce_broker::{Node, NodeConfig};
+use cauce_broker::{Node, NodeConfig, Pressure};
 use cauce_log::{Disk, FileDisk, FlushStrategy};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,11 +21,11 @@ pub(crate) use config::Flags;
 /// How often the memory gauge is looked at; publishers run past the budget for no longer.
 const MEMORY_REVIEW: Duration = Duration::from_millis(20);
 
+/// How often queues that nothing happens in are told that memory is still short.
+const MEMORY_REMINDER: Duration = Duration::from_secs(1);
+
 /// How often the free disk space is looked at.
 const DISK_REVIEW: Duration = Duration::from_secs(1);
-
-/// Free bytes below which publishers wait; RabbitMQ's default `disk_free_limit`.
-const DISK_FREE_BYTES_MIN: u64 = 50_000_000;
 
 /// How long clients have to leave when the broker stops.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -80,7 +80,7 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
         tracing::debug!(what, address, "asked for, and not served yet");
     }
     tokio::spawn(watch_memory(node.clone()));
-    tokio::spawn(watch_disk(disk, node.clone()));
+    tokio::spawn(watch_disk(disk, node.clone(), config.disk_free_limit_bytes));
     let listening = tokio::spawn(amqp::listen(listener, node.clone(), amqp::Limits::default()));
     if flags.print_ports {
         println!("{}", serde_json::json!({ "amqp": address.to_string() }));
@@ -97,22 +97,24 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
 }
 
 async fn watch_memory(node: Arc<Node>) {
-    let mut was_paging = false;
+    let (mut before, mut reminded) = (Pressure::None, Instant::now());
     loop {
         tokio::time::sleep(MEMORY_REVIEW).await;
         node.memory().review();
-        let paging = node.memory().is_paging();
-        if paging && !was_paging {
+        let pressure = node.memory().pressure();
+        let again = pressure > Pressure::None && reminded.elapsed() > MEMORY_REMINDER;
+        if pressure > before || again {
             node.evict();
+            reminded = Instant::now();
         }
-        was_paging = paging;
+        before = pressure;
     }
 }
 
-async fn watch_disk(disk: Arc<FileDisk>, node: Arc<Node>) {
+async fn watch_disk(disk: Arc<FileDisk>, node: Arc<Node>, limit_bytes: u64) {
     loop {
         match disk.free_bytes() {
-            Ok(free_bytes) => node.memory().set_disk_alarm(free_bytes < DISK_FREE_BYTES_MIN),
+            Ok(free_bytes) => node.memory().set_disk_alarm(free_bytes < limit_bytes),
             Err(error) => tracing::warn!(%error, "cannot tell how much disk is free"),
         }
         tokio::time::sleep(DISK_REVIEW).await;

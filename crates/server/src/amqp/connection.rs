@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Limits;
-use super::channel::{Channel, Mode, OwnedPublish};
+use super::channel::{Channel, Mode, OwnedPublish, TooMuch};
 use super::confirms::Confirm;
 use super::consume::{Consumer, Getting, Outbox, REPLY_TO, Settling};
 use super::fault::Fault;
@@ -389,10 +389,16 @@ impl Connection {
 
     fn publish(&mut self, number: u16, content: &Content<'_>) -> Result<(), Fault> {
         self.publishes = true;
-        let channel = self.channel(number);
+        let channel = self.channels.get_mut(&number).expect("the content came on an open channel");
         if let Mode::Transaction(transaction) = &mut channel.mode {
-            transaction.publishes.push(OwnedPublish::from(content));
-            return Ok(());
+            let memory = self.node.memory();
+            return transaction.publish(OwnedPublish::from(content), memory).map_err(|TooMuch| {
+                let text = format!(
+                    "open transactions hold more than {} bytes, a quarter of the memory budget",
+                    memory.transactions_bytes_max()
+                );
+                Fault::new(ReplyCode::PreconditionFailed, text)
+            });
         }
         self.publish_now(number, content)
     }
@@ -543,7 +549,8 @@ impl Connection {
         channel.content.reset();
         let mut unsettled = channel.take_all();
         if let Mode::Transaction(transaction) = &mut channel.mode {
-            unsettled.extend(transaction.settles.drain(..).flat_map(|settle| settle.unsettled));
+            let transaction = std::mem::take(transaction);
+            unsettled.extend(transaction.settles.into_iter().flat_map(|settle| settle.unsettled));
         }
         let consumers = channel.consumers.clone();
         // The queues forget the consumers first, so that nothing given back is given out to them again.

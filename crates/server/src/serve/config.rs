@@ -44,7 +44,13 @@ struct Settings {
     /// Memory for messages, such as 512M or 2G; above it publishers wait [default: 40 % of the machine's].
     #[arg(long, value_name = "SIZE", env = "CAUCE_MEMORY")]
     memory: Option<Size>,
+    /// Free disk, such as 50MB or 2G, below which publishers wait [default: 50MB].
+    #[arg(long, value_name = "SIZE", env = "CAUCE_DISK_FREE_LIMIT")]
+    disk_free_limit: Option<Size>,
 }
+
+/// RabbitMQ's default.
+const DISK_FREE_LIMIT_BYTES: u64 = 50_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -67,6 +73,7 @@ pub(super) struct Config {
     pub(super) amqp: String,
     pub(super) flush: Flush,
     pub(super) memory_bytes: usize,
+    pub(super) disk_free_limit_bytes: u64,
     /// Listeners that were asked for and are not served yet.
     pub(super) not_served: Vec<(&'static str, String)>,
 }
@@ -104,6 +111,7 @@ impl Settings {
             metrics: self.metrics.or(weaker.metrics),
             flush: self.flush.or(weaker.flush),
             memory: self.memory.or(weaker.memory),
+            disk_free_limit: self.disk_free_limit.or(weaker.disk_free_limit),
         }
     }
 
@@ -117,6 +125,7 @@ impl Settings {
                 FlushSetting::Os => Flush::Os,
             },
             memory_bytes: self.memory.map_or_else(default_memory_bytes, |Size(bytes)| bytes),
+            disk_free_limit_bytes: self.disk_free_limit.map_or(DISK_FREE_LIMIT_BYTES, |Size(bytes)| bytes as u64),
             not_served: not_served
                 .into_iter()
                 .filter_map(|(what, address)| address.map(|address| (what, address)))
@@ -189,6 +198,7 @@ mod tests {
         assert_eq!(config.amqp, "127.0.0.1:2");
         assert_eq!(config.flush, Flush::Os);
         assert_eq!(config.memory_bytes, 1 << 20);
+        assert_eq!(config.disk_free_limit_bytes, 50_000_000);
         assert_eq!(config.data, PathBuf::from("cauce-data"));
     }
 

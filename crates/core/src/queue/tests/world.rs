@@ -68,7 +68,8 @@ impl SimulatedLog {
 
     /// What a restarted queue is told.
     pub(super) fn kept_beyond(&self, queue: &Queue) -> Vec<Kept> {
-        let waiting = self.kept.iter().filter(|(offset, _)| !queue.settled().contains(**offset));
+        let persistent = self.kept.iter().filter(|(_, item)| item.traits.persistent);
+        let waiting = persistent.filter(|(offset, _)| !queue.settled().contains(**offset));
         let kept = waiting.map(|(&offset, item)| Kept {
             offsets: offset..offset + 1,
             priority: item.traits.priority,
