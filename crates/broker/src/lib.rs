@@ -14,6 +14,7 @@ mod definitions;
 mod limits;
 mod memory;
 mod node;
+mod pace;
 mod queue_handle;
 mod queue_task;
 mod routing;
@@ -25,7 +26,7 @@ mod users;
 mod vhost;
 
 pub use dead_letter::delay_ms;
-pub use memory::{Alarms, Memory};
+pub use memory::{Alarms, Memory, Pressure};
 pub use node::{Node, NodeConfig, StartError};
 pub use queue_handle::{
     ConfirmTag, DeleteError, Event, Link, QueueHandle, Receipts, Room, Share, Status, ToConsumer,

@@ -84,8 +84,18 @@ pub struct Share {
 
 /// Room in a queue's mailbox, taken until the queue has taken what was put there.
 #[derive(Debug)]
-pub struct Room {
-    _permit: OwnedSemaphorePermit,
+pub struct Room(OwnedSemaphorePermit);
+
+impl Room {
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.num_permits()
+    }
+}
+
+impl From<OwnedSemaphorePermit> for Room {
+    fn from(permit: OwnedSemaphorePermit) -> Room {
+        Room(permit)
+    }
 }
 
 #[derive(Debug)]
@@ -141,6 +151,7 @@ pub(crate) enum QueueCommand {
     },
     Stored {
         upto: u64,
+        bytes: usize,
         reader: LogReader,
     },
     Evict,
@@ -281,7 +292,7 @@ impl QueueHandle {
     pub fn try_publish(&self, share: Share) -> Result<(), Share> {
         match self.room.clone().try_acquire_many_owned(room_bytes(&share.block)) {
             Ok(permit) => {
-                self.publish_in(Room { _permit: permit }, share);
+                self.publish_in(Room(permit), share);
                 Ok(())
             }
             Err(_) => Err(share),
@@ -295,7 +306,7 @@ impl QueueHandle {
 
     fn room_for_block(&self, block: &Block) -> impl Future<Output = Room> + Send + use<> {
         let (room, bytes) = (self.room.clone(), room_bytes(block));
-        async move { Room { _permit: room.acquire_many_owned(bytes).await.expect("nobody closes it") } }
+        async move { Room(room.acquire_many_owned(bytes).await.expect("nobody closes it")) }
     }
 
     pub fn publish_in(&self, room: Room, share: Share) {

@@ -15,7 +15,12 @@ use tokio::sync::oneshot;
 
 use crate::clock::now_ms;
 use crate::dead_letter::{self, Receipt as DeadLetterReceipt};
-use crate::limits::{LOAD_BYTES, TURN_COMMANDS_MAX};
+use crate::limits::{
+    CROWDED_BYTES, LOAD_BYTES, LOAD_IDLE_BYTES, RECORD_BATCH_BYTES, RESIDENT_BYTES_MAX, RESIDENT_BYTES_SHORT,
+    TURN_COMMANDS_MAX, UNSTORED_BYTES_MAX,
+};
+use crate::memory::Pressure;
+use crate::pace::{Pace, Room};
 use crate::queue_handle::{
     ConfirmTag, DeleteError, Event, Link, QueueCommand, QueueHandle, Receipts, Share, Status, ToConsumer,
     answer_for_the_gone,
@@ -33,7 +38,7 @@ enum Pending {
     DeadLetter(Arc<DeadLetterReceipt>),
 }
 
-/// A part of a transaction that came this turn.
+/// A part of a transaction that came.
 #[derive(Debug)]
 struct Preparing {
     transaction: u64,
@@ -60,20 +65,25 @@ pub(crate) struct QueueTask {
     batch: BatchBuilder,
     /// Offsets that were handed to the storage thread and are not done.
     written: RangeSet,
+    /// Bytes on their way to the log.
+    unstored_bytes: usize,
     reader: Option<LogReader>,
+    /// Publishers that wait for the queue to catch up.
+    pace: Pace,
     /// By offset, rising.
     pending: VecDeque<(u64, Pending)>,
-    /// Publishes of this turn whose place in the log is not yet decided.
-    arrived: Vec<(u64, Pending)>,
+    /// Publishes of which it is not decided yet whether they are written, by offset, rising.
+    arrived: VecDeque<(u64, Pending)>,
     links: HashMap<ConsumerId, Link, foldhash::fast::RandomState>,
     gets: Vec<(u64, Link)>,
+    /// Those whose messages are not written yet.
     preparing: Vec<Preparing>,
     /// By transaction.
     endings: HashMap<u64, Ending, foldhash::fast::RandomState>,
     /// Transactions whose notes count from this turn on.
     committed: Vec<u64>,
-    /// Transactions of this turn without a number, which wait for what it writes.
-    flushing: Vec<oneshot::Sender<()>>,
+    /// Transactions without a number, which wait until all below an offset is written.
+    flushing: Vec<(u64, oneshot::Sender<()>)>,
     /// Who asked for the state of the queue after this turn.
     asked: Vec<oneshot::Sender<Status>>,
     /// Sent to connections that are gone.
@@ -102,9 +112,11 @@ impl QueueTask {
             placed: Vec::new(),
             batch: BatchBuilder::new(),
             written,
+            unstored_bytes: 0,
             reader,
+            pace: Pace::default(),
             pending: VecDeque::new(),
-            arrived: Vec::new(),
+            arrived: VecDeque::new(),
             links: HashMap::default(),
             gets: Vec::new(),
             preparing: Vec::new(),
@@ -128,7 +140,7 @@ impl QueueTask {
         let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         let mut timer_at = None;
         loop {
-            let wake_at = self.queue.next_timeout();
+            let wake_at = self.queue.next_timeout().into_iter().chain(self.pace.next_timeout()).min();
             if wake_at.is_some() && wake_at != timer_at {
                 timer.as_mut().reset(tokio::time::Instant::now() + wake_at.map_or(Duration::ZERO, until));
                 timer_at = wake_at;
@@ -176,6 +188,8 @@ impl QueueTask {
     ) {
         mailbox.close();
         let late = std::iter::from_fn(|| mailbox.try_recv().ok());
+        let arrived: Vec<_> = self.arrived.drain(..).collect();
+        self.pending.extend(arrived);
         self.confirm_below(u64::MAX);
         self.send_up();
         turn.chain(late).for_each(answer_for_the_gone);
@@ -186,7 +200,7 @@ impl QueueTask {
         match command {
             QueueCommand::Publish { share, room } => {
                 self.publish(share, now_ms);
-                drop(room);
+                room.into_iter().for_each(|room| self.pace.hold(room));
             }
             QueueCommand::Subscribe { consumer, subscription, link, done } => {
                 let answer = self.queue.subscribe(consumer, subscription, now_ms, out);
@@ -223,15 +237,17 @@ impl QueueTask {
             QueueCommand::Loaded { covered, block, offsets } => {
                 self.queue.loaded(covered, &block, &offsets, now_ms, out);
             }
-            QueueCommand::Stored { upto, reader } => {
+            QueueCommand::Stored { upto, bytes, reader } => {
                 self.reader = Some(reader);
+                self.unstored_bytes -= bytes;
                 self.queue.stored(upto);
                 self.confirm_below(upto);
             }
-            QueueCommand::Evict => self.queue.evict(),
+            // Every turn ends with a look at the memory.
+            QueueCommand::Evict => {}
             QueueCommand::Prepare { transaction, part, room, done } => {
                 self.prepare(transaction, part, done, now_ms);
-                drop(room);
+                room.into_iter().for_each(|room| self.pace.hold(room));
             }
             QueueCommand::Commit { transaction } => self.commit(transaction, now_ms),
             QueueCommand::Stop { done } => return ControlFlow::Break(End::Stopped(done)),
@@ -249,14 +265,16 @@ impl QueueTask {
                     let Some(tag) = tag else { continue };
                     match placed {
                         Published::At(offset) => {
-                            self.arrived.push((offset, Pending::Tag(link.clone(), tag)));
+                            self.arrived.push_back((offset, Pending::Tag(link.clone(), tag)));
                         }
                         Published::Refused => self.up.confirm(&link, tag, false),
                     }
                 }
             }
             Receipts::DeadLetter(receipt) => match self.placed.first() {
-                Some(&Published::At(offset)) => self.arrived.push((offset, Pending::DeadLetter(receipt))),
+                Some(&Published::At(offset)) => {
+                    self.arrived.push_back((offset, Pending::DeadLetter(receipt)))
+                }
                 _ => receipt.one_done(),
             },
         }
@@ -291,7 +309,7 @@ impl QueueTask {
         let Some(transaction) = transaction else {
             self.queue.publish(&block, &picks, now_ms, &mut self.effects, &mut self.placed);
             self.settle_all(settles, now_ms);
-            return self.flushing.push(done);
+            return self.flushing.push((self.queue.next_offset(), done));
         };
         let from = self.queue.next_offset();
         self.queue.prepare(transaction, &block, &picks, &mut self.placed);
@@ -351,14 +369,32 @@ impl QueueTask {
         self.take_back_bounced();
         self.write_notes();
         self.answer_transactions();
-        if self.vhost.memory().is_paging() {
-            self.queue.evict();
-        }
+        self.bound_memory();
         let status = self.status();
         self.handle.set_status(status);
         for done in self.asked.drain(..) {
             let _ = done.send(status);
         }
+    }
+
+    /// Lets go of messages the log can give back and nobody takes soon, and of publishers if there is room.
+    fn bound_memory(&mut self) {
+        match self.vhost.memory().pressure() {
+            Pressure::None => self.queue.evict_beyond(RESIDENT_BYTES_MAX),
+            Pressure::Paging => self.queue.evict_beyond(RESIDENT_BYTES_SHORT),
+            Pressure::Tight => {
+                self.queue.evict();
+                self.queue.compact();
+            }
+        }
+        let room = if self.unstored_bytes > UNSTORED_BYTES_MAX {
+            Room::None
+        } else if self.queue.consumer_count() > 0 && self.queue.resident_bytes() > CROWDED_BYTES {
+            Room::Crowded
+        } else {
+            Room::Plenty
+        };
+        self.pace.let_go(room, now_ms());
     }
 
     fn send_up(&mut self) {
@@ -442,34 +478,59 @@ impl QueueTask {
                     let message = block.message(index);
                     dead_letter::publish(&self.vhost, &self.handle.name, &message, Reason::MaxLength, None);
                 }
-                Effect::Load { from } => load(&self.handle, &self.vhost, self.reader.clone(), from),
+                Effect::Load { from } => {
+                    let bytes = if self.queue.consumer_count() > 0 { LOAD_BYTES } else { LOAD_IDLE_BYTES };
+                    load(&self.handle, &self.vhost, self.reader.clone(), from, bytes);
+                }
                 Effect::Unused => self.vhost.delete_unused(self.handle.clone()),
             }
         }
     }
 
-    /// What came this turn and is to be kept becomes one record batch.
+    /// What is to be kept becomes record batches. What is too much for now goes when the log has taken some.
     fn write_arrivals(&mut self) {
+        let pages = match self.vhost.memory().pressure() {
+            Pressure::None => false,
+            Pressure::Paging => self.queue.unwritten_bytes() > RESIDENT_BYTES_SHORT,
+            Pressure::Tight => true,
+        };
+        if pages {
+            self.queue.write_all();
+        }
         let durable = self.queue.rules().durable;
-        let paging = self.vhost.memory().is_paging();
         let (batch, written, preparing) = (&mut self.batch, &mut self.written, &self.preparing);
-        let mut empty = true;
-        self.queue.take_unwritten(
-            |message| paging || (durable && message.traits.persistent),
-            |offset, message| {
-                if empty {
-                    batch.start(offset as i64, message.traits.arrived_ms);
-                    empty = false;
-                }
-                let transaction = preparing.iter().find(|part| part.offsets.contains(&offset));
-                stored::push(batch, offset, &message, transaction.map(|part| part.transaction));
-                written.insert(offset);
-            },
-        );
-        if !empty {
-            let (batch, upto) = (self.batch.finish(), self.queue.next_offset());
-            let mailbox = self.handle.mailbox.clone();
-            self.vhost.storage().send(Job::Append { queue: self.handle.id, batch, upto, mailbox });
+        let (mut batches, mut bytes) = (Vec::new(), 0);
+        while self.unstored_bytes + bytes <= UNSTORED_BYTES_MAX {
+            let mut is_started = false;
+            let more = self.queue.take_unwritten(
+                |message| pages || (durable && message.traits.persistent),
+                |offset, message| {
+                    if batch.len_bytes() >= RECORD_BATCH_BYTES && is_started {
+                        batches.push(batch.finish());
+                        is_started = false;
+                    }
+                    if !is_started {
+                        batch.start(offset as i64, message.traits.arrived_ms);
+                        is_started = true;
+                    }
+                    let transaction = preparing.iter().find(|part| part.offsets.contains(&offset));
+                    stored::push(batch, offset, &message, transaction.map(|part| part.transaction));
+                    written.insert(offset);
+                },
+            );
+            if is_started {
+                batches.push(batch.finish());
+            }
+            bytes = batches.iter().map(|batch| batch.len()).sum();
+            if !more {
+                break;
+            }
+        }
+        if !batches.is_empty() {
+            self.unstored_bytes += bytes;
+            let (charge, upto) = (self.vhost.memory().gauge().charge(bytes), self.queue.log_end());
+            let (queue, mailbox) = (self.handle.id, self.handle.mailbox.clone());
+            self.vhost.storage().send(Job::Append { queue, batches, charge, upto, mailbox });
         }
     }
 
@@ -492,11 +553,12 @@ impl QueueTask {
         }
     }
 
-    /// Transactions hear when what they brought this turn is safe.
+    /// Transactions hear when what they brought is safe.
     fn answer_transactions(&mut self) {
-        let queue = self.handle.id;
-        for Preparing { transaction, offsets, notes, done } in self.preparing.drain(..) {
-            let mut writes = offsets.into_iter().any(|offset| self.written.contains(offset));
+        let (queue, decided) = (self.handle.id, self.queue.offered_upto());
+        for part in self.preparing.extract_if(.., |part| part.offsets.end <= decided) {
+            let Preparing { transaction, mut offsets, notes, done } = part;
+            let mut writes = offsets.any(|offset| self.written.contains(offset));
             if !notes.is_empty() {
                 writes = true;
                 self.vhost.storage().send(Job::Prepare { queue, transaction, notes });
@@ -505,7 +567,7 @@ impl QueueTask {
                 self.vhost.storage().send(Job::Flush { done });
             }
         }
-        for done in self.flushing.drain(..) {
+        for (_, done) in self.flushing.extract_if(.., |(upto, _)| *upto <= decided) {
             self.vhost.storage().send(Job::Flush { done });
         }
     }
@@ -521,7 +583,9 @@ impl QueueTask {
 
     /// What is not in the log is as safe as it gets; the rest waits for the log.
     fn decide_confirms(&mut self) {
-        for (offset, pending) in self.arrived.drain(..) {
+        let decided = self.queue.offered_upto();
+        while self.arrived.front().is_some_and(|(offset, _)| *offset < decided) {
+            let (offset, pending) = self.arrived.pop_front().expect("seen above");
             if self.written.contains(offset) {
                 self.pending.push_back((offset, pending));
             } else {
@@ -557,22 +621,26 @@ fn until(at_ms: i64) -> Duration {
 }
 
 /// Reads from the log off the runtime's threads and sends what it finds as a command.
-fn load(handle: &Arc<QueueHandle>, vhost: &Arc<Vhost>, reader: Option<LogReader>, from: u64) {
+fn load(handle: &Arc<QueueHandle>, vhost: &Arc<Vhost>, reader: Option<LogReader>, from: u64, bytes: usize) {
     let (mailbox, gauge) = (handle.mailbox.clone(), vhost.memory().gauge().clone());
     let name = handle.name.clone();
     tokio::task::spawn_blocking(move || {
         let mut block = BlockBuilder::new();
         let mut offsets = Vec::new();
         let mut end = from + 1;
-        let read = reader.as_ref().map(|reader| reader.read(from as i64, LOAD_BYTES));
+        let read = reader.as_ref().map(|reader| reader.read(from as i64, bytes));
         reader.iter().for_each(|reader| report_damage(&name, reader));
         match read {
             Some(Ok(batches)) => {
-                for batch in &batches {
-                    end = end.max(batch.last_offset() as u64 + 1);
-                    for record in batch.records().flatten() {
-                        stored::copy_into(&mut block, &mut offsets, &record);
+                let last = batches.last().map_or(0, |batch| batch.last_offset() as u64 + 1);
+                end = end.max(last);
+                let records = batches.iter().flat_map(|batch| batch.records()).flatten();
+                for record in records.filter(|record| record.offset as u64 >= from) {
+                    if block.len_bytes() >= bytes {
+                        end = record.offset as u64;
+                        break;
                     }
+                    stored::copy_into(&mut block, &mut offsets, &record);
                 }
             }
             Some(Err(error)) => tracing::error!(queue = %name, from, %error, "reading the log failed"),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
+use cauce_core::message::Charge;
 use cauce_core::range_set::RangeSet;
 use cauce_log::{Disk, DiskFile, Journal, Log, LogConfig, LogReader, Recovery};
 use tokio::sync::oneshot;
@@ -33,7 +34,7 @@ pub(crate) type QueueId = u64;
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Appends to the queue's log, and tells the mailbox once that is safe.
-    Append { queue: QueueId, batch: Bytes, upto: u64, mailbox: Mailbox },
+    Append { queue: QueueId, batches: Vec<Bytes>, charge: Charge, upto: u64, mailbox: Mailbox },
     /// Remembers what became of messages; below `floor` all are done.
     Settle { queue: QueueId, notes: Notes, floor: u64 },
     /// The same, to count once the transaction is committed.
@@ -111,7 +112,7 @@ impl Storage {
 
 #[derive(Debug)]
 enum Answer {
-    Stored { mailbox: Mailbox, upto: u64, reader: LogReader },
+    Stored { mailbox: Mailbox, upto: u64, bytes: usize, reader: LogReader },
     Done(oneshot::Sender<()>),
 }
 
@@ -147,8 +148,8 @@ impl Worker {
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(job) = next {
-            if let Job::Append { batch, .. } = &job {
-                bytes += batch.len();
+            if let Job::Append { charge, .. } = &job {
+                bytes += charge.bytes();
             }
             self.carry_out(job)?;
             next = if bytes < STORAGE_BATCH_BYTES { inbox.try_recv().ok() } else { None };
@@ -158,13 +159,13 @@ impl Worker {
 
     fn carry_out(&mut self, job: Job) -> Result<(), cauce_log::LogError> {
         match job {
-            Job::Append { queue, batch, upto, mailbox } => {
+            Job::Append { queue, batches, charge, upto, mailbox } => {
                 let files = self.files(queue)?;
-                files.log.append(&batch)?;
+                files.log.append_all(&batches)?;
                 let reader = files.log.reader();
                 let dirty = files.log.take_dirty();
                 self.soil(dirty);
-                self.answers.push(Answer::Stored { mailbox, upto, reader });
+                self.answers.push(Answer::Stored { mailbox, upto, bytes: charge.bytes(), reader });
             }
             Job::Settle { queue, notes, floor } => {
                 let files = self.files(queue)?;
@@ -223,8 +224,8 @@ impl Worker {
         self.dirty.clear();
         for answer in self.answers.drain(..) {
             match answer {
-                Answer::Stored { mailbox, upto, reader } => {
-                    mailbox.send(QueueCommand::Stored { upto, reader })
+                Answer::Stored { mailbox, upto, bytes, reader } => {
+                    mailbox.send(QueueCommand::Stored { upto, bytes, reader })
                 }
                 Answer::Done(done) => drop(done.send(())),
             }

@@ -37,10 +37,14 @@ pub struct Part {
 }
 
 impl Part {
-    /// Whether it is one write to one file, so that a crash leaves all or nothing of it.
+    /// Whether it is one batch of one file, so that a crash leaves all or nothing of it.
     fn is_one_write(&self) -> bool {
         let rejects = self.settles.iter().any(|(outcome, _)| *outcome == Outcome::Reject);
-        self.settles.is_empty() || self.picks.is_empty() && !rejects
+        match self.picks.len() {
+            0 => !rejects,
+            // More might not fit one batch.
+            count => count == 1 && self.settles.is_empty(),
+        }
     }
 }
 

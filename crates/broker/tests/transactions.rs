@@ -10,7 +10,7 @@ use cauce_broker::{Node, NodeConfig, Part, QueueHandle};
 use cauce_core::Value;
 use cauce_core::queue::{Outcome, Picks};
 use cauce_log::MemoryDisk;
-use common::{CONFIG, Client, block_of, declare, number_of, run, start, start_with};
+use common::{CONFIG, Client, block_of, declare, number_of, padded_block_of, run, start, start_with};
 
 const ORDERS: u64 = 12;
 
@@ -106,6 +106,34 @@ async fn check_orders(image: &MemoryDisk, confirmed: &BTreeSet<u64>, committed: 
             missing.remove(&number_of(&letter));
         }
         tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_transaction_of_many_batches_is_whole_as_well() {
+    const LARGE: u64 = 24;
+    let bring = async |disk: &MemoryDisk, cut: u64| {
+        let node = start(disk);
+        let queue = declare(&node, "orders", &[]).await;
+        let numbers: Vec<(u64, bool)> = (0..LARGE).map(|number| (number, true)).collect();
+        let block = padded_block_of(&node, &numbers, 1 << 20);
+        let picks = Picks::Run(0..LARGE as u32);
+        node.commit(vec![Part { queue, block, picks, settles: Vec::new() }]).await;
+        disk.syncs() <= cut
+    };
+    let whole = MemoryDisk::new();
+    run(async { bring(&whole, u64::MAX).await });
+    for cut in 0..=whole.syncs() {
+        let disk = MemoryDisk::new();
+        disk.freeze_at_sync(cut);
+        let committed = run(async { bring(&disk, cut).await });
+        let image = disk.crash(Some(cut));
+        let found = run(async {
+            let node = start(&image);
+            let queue = declare(&node, "orders", &[]).await;
+            Client::new().drain(&queue).await.len() as u64
+        });
+        assert!(found == LARGE || found == 0 && !committed, "cut {cut}: {found} of {LARGE}");
     }
 }
 

@@ -6,9 +6,9 @@ mod directory;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cauce_broker::{Node, NodeConfig};
+use cauce_broker::{Node, NodeConfig, Pressure};
 use cauce_log::{Disk, FileDisk, FlushStrategy};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,6 +20,9 @@ pub(crate) use config::Flags;
 
 /// How often the memory gauge is looked at; publishers run past the budget for no longer.
 const MEMORY_REVIEW: Duration = Duration::from_millis(20);
+
+/// How often queues that nothing happens in are told that memory is still short.
+const MEMORY_REMINDER: Duration = Duration::from_secs(1);
 
 /// How often the free disk space is looked at.
 const DISK_REVIEW: Duration = Duration::from_secs(1);
@@ -99,15 +102,17 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
 }
 
 async fn watch_memory(node: Arc<Node>) {
-    let mut was_paging = false;
+    let (mut before, mut reminded) = (Pressure::None, Instant::now());
     loop {
         tokio::time::sleep(MEMORY_REVIEW).await;
         node.memory().review();
-        let paging = node.memory().is_paging();
-        if paging && !was_paging {
+        let pressure = node.memory().pressure();
+        let again = pressure > Pressure::None && reminded.elapsed() > MEMORY_REMINDER;
+        if pressure > before || again {
             node.evict();
+            reminded = Instant::now();
         }
-        was_paging = paging;
+        before = pressure;
     }
 }
 

@@ -41,10 +41,16 @@ pub(crate) async fn declare(node: &Node, name: &str, arguments: &[(&str, Value)]
 
 /// One message for each number.
 pub(crate) fn block_of(node: &Node, numbers: &[(u64, bool)]) -> Arc<Block> {
+    padded_block_of(node, numbers, 0)
+}
+
+/// The same, each with so many bytes more.
+pub(crate) fn padded_block_of(node: &Node, numbers: &[(u64, bool)], more_bytes: usize) -> Arc<Block> {
     let mut block = BlockBuilder::new();
     for &(number, persistent) in numbers {
         let traits = Traits { persistent, ..Traits::default() };
-        let body = number.to_be_bytes();
+        let mut body = number.to_be_bytes().to_vec();
+        body.resize(body.len() + more_bytes, 0);
         block.push(Message { exchange: b"", routing_key: b"", envelope: &[0, 0], body: &body, traits });
     }
     block.finish(node.memory().gauge())
@@ -93,5 +99,5 @@ impl Client {
 
 pub(crate) fn number_of(delivery: &Delivery) -> u64 {
     let body = delivery.block.message(delivery.index).body;
-    u64::from_be_bytes(body.try_into().expect("bodies are numbers"))
+    u64::from_be_bytes(*body.first_chunk().expect("bodies begin with numbers"))
 }

@@ -113,8 +113,12 @@ pub struct Queue {
     window: Window,
     /// Everything below that was offered to the log is in it, as safely as the log promises.
     stored_upto: u64,
+    /// All below that comes to be offered to the log is wanted there.
+    write_all_upto: u64,
     /// A load is under way.
     loading: bool,
+    /// What the last load for the head covered.
+    loaded: Range<u64>,
     gets: VecDeque<WaitingGet>,
     consumers: Consumers,
     /// Offsets from here on do not expire: they just came.
@@ -154,7 +158,9 @@ impl Queue {
             given_out_before: RangeSet::new(),
             window: Window::default(),
             stored_upto: 0,
+            write_all_upto: 0,
             loading: false,
+            loaded: 0..0,
             gets: VecDeque::new(),
             consumers,
             exempt_from: u64::MAX,
@@ -221,7 +227,7 @@ impl Queue {
 
     /// Below this offset everything is done: the log may forget it.
     pub fn floor(&self) -> u64 {
-        self.settled.runs().next().filter(|run| run.start == 0).map_or(0, |run| run.end)
+        self.settled.first_run().filter(|run| run.start == 0).map_or(0, |run| run.end)
     }
 
     /// Takes messages of a block, in order, and says where each went.

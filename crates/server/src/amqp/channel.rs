@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use cauce_amqp::reply::ReplyCode;
-use cauce_amqp::{Content, ContentAssembler};
-use cauce_broker::QueueHandle;
+use cauce_amqp::ContentAssembler;
+use cauce_broker::{Memory, QueueHandle};
+use cauce_core::message::Charge;
 use cauce_core::queue::{ConsumerId, SharedLimit};
 
 use super::confirms::Confirms;
-use super::fault::Fault;
 
 /// What a publish on the channel means.
 #[derive(Debug)]
@@ -24,20 +23,27 @@ pub(super) enum Mode {
 pub(super) struct Transaction {
     pub(super) publishes: Vec<OwnedPublish>,
     pub(super) settles: Vec<PendingSettle>,
-    bytes: usize,
+    charges: Option<[Charge; 2]>,
 }
 
-/// Bytes that a transaction may publish: what it brings a queue is written as one record batch.
-const TRANSACTION_BYTES_MAX: usize = 512 << 20;
+/// More than open transactions may hold.
+#[derive(Debug)]
+pub(super) struct TooMuch;
 
 impl Transaction {
-    pub(super) fn publish(&mut self, content: &Content<'_>) -> Result<(), Fault> {
-        self.bytes += content.properties.len() + content.body.len();
-        if self.bytes > TRANSACTION_BYTES_MAX {
-            let text = format!("a transaction publishes more than {TRANSACTION_BYTES_MAX} bytes");
-            return Err(Fault::new(ReplyCode::PreconditionFailed, text));
+    /// Keeps the message for the commit, and charges it to the memory of the node until then.
+    pub(super) fn publish(&mut self, publish: OwnedPublish, memory: &Memory) -> Result<(), TooMuch> {
+        let bytes = size_of::<OwnedPublish>()
+            + publish.exchange.len()
+            + publish.routing_key.len()
+            + publish.properties.len()
+            + publish.body.len();
+        if memory.transactions().bytes() + bytes > memory.transactions_bytes_max() {
+            return Err(TooMuch);
         }
-        self.publishes.push(OwnedPublish::from(content));
+        let fresh = || [memory.gauge().charge(0), memory.transactions().charge(0)];
+        self.charges.get_or_insert_with(fresh).iter_mut().for_each(|charge| charge.grow(bytes));
+        self.publishes.push(publish);
         Ok(())
     }
 }

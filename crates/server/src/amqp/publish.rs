@@ -15,7 +15,7 @@ use cauce_core::queue::Picks;
 use cauce_core::topology::Routed;
 
 use super::backlog::Backlog;
-use super::channel::Mode;
+use super::channel::{Mode, OwnedPublish, TooMuch};
 use super::connection::Connection;
 use super::fault::Fault;
 use super::reply_to::REPLY_TO;
@@ -84,9 +84,16 @@ pub(super) struct Author<'a> {
 impl Connection {
     pub(super) fn publish(&mut self, number: u16, content: &Content<'_>) -> Result<(), Fault> {
         self.publishes = true;
-        let channel = self.channel(number);
+        let channel = self.channels.get_mut(&number).expect("the content came on an open channel");
         if let Mode::Transaction(transaction) = &mut channel.mode {
-            return transaction.publish(content);
+            let memory = self.node.memory();
+            return transaction.publish(OwnedPublish::from(content), memory).map_err(|TooMuch| {
+                let text = format!(
+                    "open transactions hold more than {} bytes, all they may have together",
+                    memory.transactions_bytes_max()
+                );
+                Fault::new(ReplyCode::PreconditionFailed, text)
+            });
         }
         self.publish_now(number, content)
     }

@@ -315,6 +315,7 @@ mod tests {
         assert_eq!(config.amqp, "127.0.0.1:2");
         assert_eq!(config.flush, Flush::Os);
         assert_eq!(config.memory_bytes, 1 << 20);
+        assert_eq!(config.disk_free_bytes_min, 50_000_000);
         assert_eq!(config.data, PathBuf::from("cauce-data"));
     }
 

@@ -34,8 +34,11 @@ enum Op {
     Purge,
     Pass(i64),
     Write,
+    /// What is in memory only is wanted in the log.
+    WriteAll,
     Stored,
     Evict,
+    Compact,
     Load(usize),
     Restart {
         certain: bool,
@@ -61,6 +64,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => Just(Op::Write),
         4 => Just(Op::Stored),
         4 => Just(Op::Evict),
+        2 => Just(Op::WriteAll),
+        3 => Just(Op::Compact),
         6 => (1usize..5).prop_map(Op::Load),
         1 => any::<bool>().prop_map(|certain| Op::Restart { certain }),
     ]
@@ -133,6 +138,7 @@ struct Run {
     now_ms: i64,
     log: SimulatedLog,
     written_upto: u64,
+    log_end: u64,
     load_from: Option<u64>,
     /// What is not reported as settled.
     model: BTreeMap<u64, Entry>,
@@ -152,6 +158,7 @@ impl Run {
             now_ms: 0,
             log: SimulatedLog::default(),
             written_upto: 0,
+            log_end: 0,
             load_from: None,
             model: BTreeMap::new(),
             purging: false,
@@ -203,9 +210,12 @@ impl Run {
             Op::Write => {
                 self.log.write(&mut self.queue);
                 self.written_upto = self.queue.next_offset();
+                self.log_end = self.queue.log_end();
             }
-            Op::Stored => self.queue.stored(self.written_upto),
+            Op::WriteAll => self.queue.write_all(),
+            Op::Stored => self.queue.stored(self.log_end),
             Op::Evict => self.queue.evict(),
+            Op::Compact => self.queue.compact(),
             Op::Load(most) => {
                 if let Some(from) = self.load_from.take() {
                     self.log.answer(from, most, &mut self.queue, now_ms, &mut self.out);
@@ -294,6 +304,7 @@ impl Run {
     fn restart(&mut self, certain: bool) {
         self.log.write(&mut self.queue);
         self.written_upto = self.queue.next_offset();
+        self.log_end = self.written_upto;
         for offset in self.offsets_in(|place| matches!(place, Place::Prepared(_))) {
             self.model.remove(&offset);
             self.log.kept.remove(&offset);

@@ -81,7 +81,7 @@ impl SimulatedLog {
         let mut past = Past { given_out, ..Past::default() };
         let mut kept = Vec::new();
         for (&offset, item) in &self.kept {
-            if queue.settled().contains(offset) {
+            if queue.settled().contains(offset) || !item.traits.persistent {
                 continue;
             }
             let returns = self.returns.get(&offset).copied().unwrap_or(0);
