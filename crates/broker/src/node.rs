@@ -180,7 +180,8 @@ impl Node {
             }
         }
         self.flush().await;
-        self.shared.storage.send(storage::Job::Stop);
+        let transaction = self.shared.transactions.next();
+        self.shared.storage.send(storage::Job::Stop { transaction });
         self.flush().await;
     }
 

@@ -45,8 +45,8 @@ pub(crate) enum Job {
     Commit { transaction: u64, floor: u64, done: oneshot::Sender<()> },
     /// A run begins, with this number for its next transaction.
     Begin { transaction: u64, done: Sender<()> },
-    /// The node stopped in order.
-    Stop,
+    /// The node stopped in order; this would be the number of its next transaction.
+    Stop { transaction: u64 },
     /// Deletes all there is of the queue.
     Forget { queue: QueueId },
     /// Takes over the files of a queue that was recovered.
@@ -190,8 +190,8 @@ impl Worker {
                 self.transactions.begin(transaction)?;
                 let _ = done.send(());
             }
-            Job::Stop => {
-                self.transactions.stop()?;
+            Job::Stop { transaction } => {
+                self.transactions.stop(transaction)?;
                 let dirty = self.transactions.take_dirty();
                 self.soil(dirty);
             }

@@ -8,7 +8,8 @@
 //! an entry: kind u8, number u64, big endian
 //!   0   all transactions below this number are committed
 //!   1   this transaction is committed
-//!   2   the node stopped in order (number 0); the next start rewrites the journal without it
+//!   2   the node stopped in order, and this would be the next number; the next start rewrites the journal
+//!       without it
 //! ```
 
 use std::collections::BTreeSet;
@@ -54,6 +55,8 @@ pub(crate) struct Committed {
     /// All below are committed.
     floor: u64,
     above: BTreeSet<u64>,
+    /// None from here on was given.
+    next: u64,
 }
 
 impl Committed {
@@ -71,7 +74,7 @@ impl Committed {
     /// The first number that was never given.
     pub(crate) fn next(&self) -> u64 {
         let above = self.above.last().map_or(0, |last| last + 1);
-        self.floor.max(above).max(1)
+        self.floor.max(above).max(self.next).max(1)
     }
 }
 
@@ -99,6 +102,7 @@ impl TransactionsFile {
             match kind {
                 FLOOR => committed.raise_floor(number),
                 COMMITTED => drop(committed.above.insert(number)),
+                STOPPED => committed.next = committed.next.max(number),
                 _ => {}
             }
         }
@@ -136,8 +140,8 @@ impl TransactionsFile {
         Ok(())
     }
 
-    pub(crate) fn stop(&mut self) -> Result<(), LogError> {
-        self.journal.append(&[&encode(STOPPED, 0)])
+    pub(crate) fn stop(&mut self, next: u64) -> Result<(), LogError> {
+        self.journal.append(&[&encode(STOPPED, next)])
     }
 
     pub(crate) fn take_dirty(&mut self) -> Vec<Arc<dyn DiskFile>> {
@@ -171,6 +175,10 @@ impl Transactions {
     /// Numbers from `next` on are new.
     pub(crate) fn start_at(&self, next: u64) {
         self.0.lock().next = next;
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        self.0.lock().next
     }
 
     fn begin(&self) -> u64 {
