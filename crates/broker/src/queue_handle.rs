@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::dead_letter::Receipt as DeadLetterReceipt;
 use crate::limits::MAILBOX_BYTES_MAX;
 use crate::storage::QueueId;
+use crate::transactions::Part;
 
 /// The way up to a connection. It never waits: what a connection gets is bounded by the credit it gave.
 pub type Link = UnboundedSender<Event>;
@@ -85,8 +86,18 @@ pub struct Share {
 
 /// Room in a queue's mailbox, taken until the queue has taken what was put there.
 #[derive(Debug)]
-pub struct Room {
-    _permit: OwnedSemaphorePermit,
+pub struct Room(OwnedSemaphorePermit);
+
+impl Room {
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.num_permits()
+    }
+}
+
+impl From<OwnedSemaphorePermit> for Room {
+    fn from(permit: OwnedSemaphorePermit) -> Room {
+        Room(permit)
+    }
 }
 
 #[derive(Debug)]
@@ -142,9 +153,25 @@ pub(crate) enum QueueCommand {
     },
     Stored {
         upto: u64,
+        bytes: usize,
         reader: LogReader,
     },
     Evict,
+    /// Takes a part of a transaction; one without a number has no other and counts at once. The answer means
+    /// that something was written and is as safe as it gets; if there was nothing to write there is none.
+    Prepare {
+        transaction: Option<u64>,
+        part: Part,
+        room: Option<Room>,
+        done: oneshot::Sender<()>,
+    },
+    Commit {
+        transaction: u64,
+    },
+    /// Remembers for the next run what was given out, and rests.
+    Stop {
+        done: oneshot::Sender<()>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,8 +217,8 @@ pub(crate) fn answer_for_the_gone(command: QueueCommand) {
 }
 
 /// A block that is larger than the mailbox may have it alone.
-fn room_bytes(share: &Share) -> u32 {
-    share.block.cost_bytes().min(MAILBOX_BYTES_MAX) as u32
+fn room_bytes(block: &Block) -> u32 {
+    block.cost_bytes().min(MAILBOX_BYTES_MAX) as u32
 }
 
 /// A queue as others see it.
@@ -201,6 +228,8 @@ pub struct QueueHandle {
     pub name: Arc<str>,
     /// The exchange whose delayed messages it holds; clients do not see such a queue.
     pub(crate) delays_for: Option<Arc<str>>,
+    /// Whether deliveries say how often the message had come back.
+    pub tells_returns: bool,
     pub(crate) mailbox: Mailbox,
     /// Bytes that publishers may still put into the mailbox.
     room: Arc<Semaphore>,
@@ -221,12 +250,14 @@ impl QueueHandle {
         id: QueueId,
         name: Arc<str>,
         delays_for: Option<Arc<str>>,
+        tells_returns: bool,
     ) -> (Arc<QueueHandle>, UnboundedReceiver<QueueCommand>) {
         let (sender, mailbox) = unbounded_channel();
         let handle = QueueHandle {
             id,
             name,
             delays_for,
+            tells_returns,
             mailbox: Mailbox(sender),
             room: Arc::new(Semaphore::new(MAILBOX_BYTES_MAX)),
             counts: Counts::default(),
@@ -261,9 +292,9 @@ impl QueueHandle {
 
     /// Hands messages over if there is room for them in the mailbox; otherwise they come back.
     pub fn try_publish(&self, share: Share) -> Result<(), Share> {
-        match self.room.clone().try_acquire_many_owned(room_bytes(&share)) {
+        match self.room.clone().try_acquire_many_owned(room_bytes(&share.block)) {
             Ok(permit) => {
-                self.publish_in(Room { _permit: permit }, share);
+                self.publish_in(Room(permit), share);
                 Ok(())
             }
             Err(_) => Err(share),
@@ -272,8 +303,12 @@ impl QueueHandle {
 
     /// Waits until there is room; who came first gets it first.
     pub fn room_for(&self, share: &Share) -> impl Future<Output = Room> + Send + use<> {
-        let (room, bytes) = (self.room.clone(), room_bytes(share));
-        async move { Room { _permit: room.acquire_many_owned(bytes).await.expect("nobody closes it") } }
+        self.room_for_block(&share.block)
+    }
+
+    fn room_for_block(&self, block: &Block) -> impl Future<Output = Room> + Send + use<> {
+        let (room, bytes) = (self.room.clone(), room_bytes(block));
+        async move { Room(room.acquire_many_owned(bytes).await.expect("nobody closes it")) }
     }
 
     pub fn publish_in(&self, room: Room, share: Share) {
@@ -283,6 +318,25 @@ impl QueueHandle {
     /// For the node's own messages, which are bounded where they come from and must not wait.
     pub(crate) fn publish_now(&self, share: Share) {
         self.mailbox.send(QueueCommand::Publish { share, room: None });
+    }
+
+    /// Hands over a part of a transaction, and waits as [`publish`](QueueHandle::publish) does.
+    pub(crate) async fn prepare(&self, transaction: Option<u64>, part: Part) -> oneshot::Receiver<()> {
+        let room = match part.picks.is_empty() {
+            true => None,
+            false => Some(self.room_for_block(&part.block).await),
+        };
+        let (done, answer) = oneshot::channel();
+        self.mailbox.send(QueueCommand::Prepare { transaction, part, room, done });
+        answer
+    }
+
+    pub(crate) fn commit(&self, transaction: u64) {
+        self.mailbox.send(QueueCommand::Commit { transaction });
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.ask(|done| QueueCommand::Stop { done }).await;
     }
 
     pub async fn subscribe(

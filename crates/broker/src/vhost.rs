@@ -8,8 +8,8 @@ use cauce_core::Table;
 use cauce_core::exchange::{Destination, ExchangeKind, Facts};
 use cauce_core::queue::{self, Effects, Queue};
 use cauce_core::topology::{
-    Binding, Declared, ExchangeSpec, Overflow, QueueEntry, QueueLimits, QueueSpec, Removed, Routed, Topology,
-    TopologyError, is_predeclared,
+    Binding, Declared, ExchangeSpec, Overflow, QueueEntry, QueueLimits, QueueSpec, QueueType, Removed,
+    Routed, Topology, TopologyError, is_predeclared,
 };
 use cauce_log::LogReader;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -90,6 +90,11 @@ impl Vhost {
         &self.shared.memory
     }
 
+    /// Waits until all that was defined is back.
+    pub(crate) async fn started(&self) {
+        self.shared.started().await;
+    }
+
     pub(crate) fn storage(&self) -> &Storage {
         &self.shared.storage
     }
@@ -120,13 +125,14 @@ impl Vhost {
         Ok(self.targets(&mut routed).collect())
     }
 
-    /// The queues that were reached, and the one that holds the message for a delayed exchange.
+    /// The queues that were reached, and those that hold the message for delayed exchanges.
     pub fn targets<'a>(
         &self,
         routed: &'a mut Routed<Arc<QueueHandle>>,
     ) -> impl Iterator<Item = Arc<QueueHandle>> + use<'a> {
-        let delay = routed.delayed.as_ref().and_then(|exchange| self.delays.read().get(exchange).cloned());
-        routed.queues.drain(..).chain(delay)
+        let delay = |exchange: Arc<str>| self.delays.read().get(&exchange).cloned();
+        let delays: Vec<_> = routed.delayed.drain(..).filter_map(delay).collect();
+        routed.queues.drain(..).chain(delays)
     }
 
     pub fn declare_exchange(
@@ -161,12 +167,12 @@ impl Vhost {
         self.delays.write().insert(exchange.into(), handle);
     }
 
-    /// The numbers of every queue, those of delayed exchanges included.
-    pub(crate) fn queue_ids(&self) -> Vec<QueueId> {
+    /// Every queue, those of delayed exchanges included.
+    pub(crate) fn all_queues(&self) -> Vec<Arc<QueueHandle>> {
         let topology = self.topology();
         let delays = self.delays.read();
-        let queues = topology.queues().map(|entry| entry.handle.id);
-        queues.chain(delays.values().map(|handle| handle.id)).collect()
+        let queues = topology.queues().map(|entry| entry.handle.clone());
+        queues.chain(delays.values().cloned()).collect()
     }
 
     pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<Saved, TopologyError> {
@@ -206,7 +212,8 @@ impl Vhost {
     fn maker(self: &Arc<Self>, name: &str, spec: &QueueSpec) -> impl FnOnce() -> Arc<QueueHandle> + use<> {
         // Parsed again by the topology, which refuses what is wrong; then no task is made.
         let limits = QueueLimits::parse(&spec.arguments).unwrap_or_default();
-        let (rules, name, vhost) = (rules(spec, &limits), Arc::<str>::from(name), self.clone());
+        let rules = rules(spec, &limits, self.shared.consumer_timeout_ms);
+        let (name, vhost) = (Arc::<str>::from(name), self.clone());
         move || {
             let queue = Queue::new(rules, now_ms());
             let id = vhost.shared.next_id();
@@ -431,7 +438,8 @@ pub(crate) fn delay_rules(durable: bool) -> queue::Rules {
     }
 }
 
-pub(crate) fn rules(spec: &QueueSpec, limits: &QueueLimits) -> queue::Rules {
+/// `usual_timeout_ms` is how long a consumer may hold a message where the queue does not say.
+pub(crate) fn rules(spec: &QueueSpec, limits: &QueueLimits, usual_timeout_ms: Option<u64>) -> queue::Rules {
     queue::Rules {
         durable: spec.outlives_restart(),
         auto_delete: spec.auto_delete,
@@ -451,7 +459,8 @@ pub(crate) fn rules(spec: &QueueSpec, limits: &QueueLimits) -> queue::Rules {
         holds_until_due: false,
         single_active_consumer: limits.single_active_consumer,
         delivery_limit: limits.delivery_limit,
-        consumer_timeout_ms: limits.consumer_timeout_ms,
+        tells_returns: limits.queue_type == QueueType::Quorum,
+        consumer_timeout_ms: limits.consumer_timeout_ms.or(usual_timeout_ms),
     }
 }
 
@@ -460,5 +469,21 @@ impl Shared {
         let (done, answer) = oneshot::channel();
         self.storage.send(Job::Define { entry: change.encode(), done });
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_has_the_usual_consumer_timeout_unless_it_says_another() {
+        let timeout = |own, usual| {
+            let limits = QueueLimits { consumer_timeout_ms: own, ..QueueLimits::default() };
+            rules(&QueueSpec::default(), &limits, usual).consumer_timeout_ms
+        };
+        assert_eq!(timeout(None, Some(1_800_000)), Some(1_800_000));
+        assert_eq!(timeout(Some(5), Some(1_800_000)), Some(5));
+        assert_eq!((timeout(None, None), timeout(Some(5), None)), (None, Some(5)));
     }
 }

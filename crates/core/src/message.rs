@@ -102,8 +102,7 @@ const BLOCK_OVERHEAD_BYTES: usize = 256;
 pub struct Block {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
-    charged: usize,
-    gauge: Gauge,
+    charge: Charge,
 }
 
 impl Block {
@@ -117,7 +116,7 @@ impl Block {
 
     /// Bytes charged to the gauge while this block lives.
     pub fn cost_bytes(&self) -> usize {
-        self.charged
+        self.charge.bytes()
     }
 
     pub fn message(&self, index: u32) -> Message<'_> {
@@ -135,18 +134,21 @@ impl Block {
         }
     }
 
+    /// These messages alone, in a block of their own.
+    pub fn gather(&self, indices: impl IntoIterator<Item = u32>) -> Arc<Block> {
+        let mut builder = BlockBuilder::new();
+        for index in indices {
+            builder.push(self.message(index));
+        }
+        builder.finish(&self.charge.gauge)
+    }
+
     pub fn traits(&self, index: u32) -> Traits {
         self.entries[index as usize].traits
     }
 
     pub fn body_bytes(&self, index: u32) -> u64 {
         self.entries[index as usize].body_len.into()
-    }
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        self.gauge.0.fetch_sub(self.charged, Ordering::Relaxed);
     }
 }
 
@@ -203,8 +205,7 @@ impl BlockBuilder {
         }
         entries.shrink_to_fit();
         let charged = BLOCK_OVERHEAD_BYTES + bytes.capacity() + entries.capacity() * size_of::<Entry>();
-        gauge.0.fetch_add(charged, Ordering::Relaxed);
-        Arc::new(Block { bytes, entries, charged, gauge: gauge.clone() })
+        Arc::new(Block { bytes, entries, charge: gauge.charge(charged) })
     }
 }
 

@@ -6,12 +6,12 @@ pub(crate) mod directory;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cauce_broker::{Node, NodeConfig};
+use cauce_broker::{Node, NodeConfig, Pressure};
 use cauce_log::{Disk, FileDisk, FlushStrategy};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::{amqp, definitions};
@@ -20,6 +20,9 @@ pub(crate) use config::Flags;
 
 /// How often the memory gauge is looked at; publishers run past the budget for no longer.
 const MEMORY_REVIEW: Duration = Duration::from_millis(20);
+
+/// How often queues that nothing happens in are told that memory is still short.
+const MEMORY_REMINDER: Duration = Duration::from_secs(1);
 
 /// How often the free disk space is looked at.
 const DISK_REVIEW: Duration = Duration::from_secs(1);
@@ -66,13 +69,17 @@ pub(crate) fn start_log() {
 }
 
 async fn serve(flags: &Flags) -> Result<(), ServeError> {
+    // From the start: who is told to stop a moment after it began stops in order.
+    let mut end = End::new().map_err(|error| ServeError::Io { what: "waiting for signals".into(), error })?;
     let config = flags.config()?;
     let file = config.definitions.as_deref();
     let to_import = file.map(|path| definitions::read(path).map(|read| (path, read))).transpose()?;
     let _lock = directory::claim(&config.data)?;
     let disk = Arc::new(FileDisk::new(config.data.clone(), FlushStrategy::Adaptive));
     let memory_bytes = config.memory_bytes;
-    let node = Node::open(disk.clone(), NodeConfig { flush: config.flush, memory_bytes })?;
+    let consumer_timeout_ms = config.consumer_timeout_ms;
+    let node =
+        Node::open(disk.clone(), NodeConfig { flush: config.flush, memory_bytes, consumer_timeout_ms })?;
     node.users.set_loopback_only(config.loopback_users);
     // Whoever brings definitions brings users: one that everybody knows would be a hole beside them.
     if to_import.is_some() && node.is_blank() {
@@ -99,27 +106,29 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     if flags.print_ports {
         println!("{}", serde_json::json!({ "amqp": address.to_string() }));
     }
-    wait_for_end().await.map_err(|error| ServeError::Io { what: "waiting for signals".into(), error })?;
+    end.wait().await;
     tracing::info!("stopping");
     listening.abort();
     node.close_connections("broker forced connection closure with reason 'shutdown'");
     if tokio::time::timeout(FAREWELL, node.all_disconnected()).await.is_err() {
         tracing::warn!("clients did not leave in time");
     }
-    node.flush().await;
+    node.stop().await;
     Ok(())
 }
 
 async fn watch_memory(node: Arc<Node>) {
-    let mut was_paging = false;
+    let (mut before, mut reminded) = (Pressure::None, Instant::now());
     loop {
         tokio::time::sleep(MEMORY_REVIEW).await;
         node.memory().review();
-        let paging = node.memory().is_paging();
-        if paging && !was_paging {
+        let pressure = node.memory().pressure();
+        let again = pressure > Pressure::None && reminded.elapsed() > MEMORY_REMINDER;
+        if pressure > before || again {
             node.evict();
+            reminded = Instant::now();
         }
-        was_paging = paging;
+        before = pressure;
     }
 }
 
@@ -133,12 +142,21 @@ async fn watch_disk(disk: Arc<FileDisk>, node: Arc<Node>, free_bytes_min: u64) {
     }
 }
 
-async fn wait_for_end() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that ask the process to end.
+struct End {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl End {
+    fn new() -> std::io::Result<End> {
+        Ok(End { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

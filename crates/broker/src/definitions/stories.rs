@@ -9,7 +9,8 @@ use serde_json::{Value as Json, json};
 use super::{Blueprint, Definitions, Imported};
 use crate::{Flush, Node, NodeConfig};
 
-const CONFIG: NodeConfig = NodeConfig { flush: Flush::Always, memory_bytes: 64 << 20 };
+const CONFIG: NodeConfig =
+    NodeConfig { flush: Flush::Always, memory_bytes: 64 << 20, consumer_timeout_ms: None };
 
 #[test]
 fn a_file_of_rabbitmq_brings_users_vhosts_and_what_is_in_them() {

@@ -44,6 +44,10 @@ impl Queue {
         next.filter(|&offset| self.one_more_may_leave() && !self.window.contains(offset))
     }
 
+    pub(super) fn waits_to_leave(&self, offset: u64) -> bool {
+        self.leaving.get(&offset).is_some_and(|leaving| leaving.announced.is_none())
+    }
+
     fn one_more_may_leave(&self) -> bool {
         self.announced == 0
             || self.rules.leaving_max.is_none_or(|most| self.announced < most)

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use cauce_amqp::ContentAssembler;
-use cauce_broker::QueueHandle;
+use cauce_broker::{Memory, QueueHandle};
 use cauce_core::message::Charge;
 use cauce_core::queue::{ConsumerId, SharedLimit};
 
@@ -23,6 +23,29 @@ pub(super) enum Mode {
 pub(super) struct Transaction {
     pub(super) publishes: Vec<OwnedPublish>,
     pub(super) settles: Vec<PendingSettle>,
+    charges: Option<[Charge; 2]>,
+}
+
+/// More than open transactions may hold.
+#[derive(Debug)]
+pub(super) struct TooMuch;
+
+impl Transaction {
+    /// Keeps the message for the commit, and charges it to the memory of the node until then.
+    pub(super) fn publish(&mut self, publish: OwnedPublish, memory: &Memory) -> Result<(), TooMuch> {
+        let bytes = size_of::<OwnedPublish>()
+            + publish.exchange.len()
+            + publish.routing_key.len()
+            + publish.properties.len()
+            + publish.body.len();
+        if memory.transactions().bytes() + bytes > memory.transactions_bytes_max() {
+            return Err(TooMuch);
+        }
+        let fresh = || [memory.gauge().charge(0), memory.transactions().charge(0)];
+        self.charges.get_or_insert_with(fresh).iter_mut().for_each(|charge| charge.grow(bytes));
+        self.publishes.push(publish);
+        Ok(())
+    }
 }
 
 #[derive(Debug)]

@@ -44,9 +44,6 @@ pub(super) enum Pause {
 /// Events taken from the mailbox at a time.
 const EVENTS_MAX: usize = 64;
 
-/// The sequence number of publishes that a transaction waits for; those of confirms begin at 1.
-pub(super) const COMMIT: u64 = 0;
-
 pub(super) struct Connection {
     pub(super) id: u64,
     pub(super) node: Arc<Node>,
@@ -72,8 +69,6 @@ pub(super) struct Connection {
     pub(super) settling: Settling,
     pub(super) link: Link,
     mailbox: UnboundedReceiver<Event>,
-    /// Publishes of a transaction that queues have not answered.
-    pub(super) committing: usize,
     alarms: watch::Receiver<Alarms>,
     /// Channels with a body that has come in part.
     pub(super) bodies: usize,
@@ -116,7 +111,6 @@ impl Connection {
             settling: Settling::default(),
             link,
             mailbox,
-            committing: 0,
             bodies: 0,
             told_soon: Vec::new(),
             lives: 0,
@@ -214,7 +208,7 @@ impl Connection {
     }
 
     /// The same, and waits for the queues that are full.
-    async fn hand_over_all(&mut self) {
+    pub(super) async fn hand_over_all(&mut self) {
         while !self.hand_over() {
             self.publisher.backlog.hand_over_one().await;
         }
@@ -225,20 +219,6 @@ impl Connection {
         while let Ok(event) = self.mailbox.try_recv() {
             self.hear(event)?;
         }
-        Ok(())
-    }
-
-    /// Waits until all that was published and settled is as safe as it gets.
-    pub(super) async fn hand_over_and_flush(&mut self, settled: &[Arc<QueueHandle>]) -> Result<(), Fault> {
-        self.hand_over_all().await;
-        while self.committing > 0 {
-            let event = self.mailbox.recv().await.expect("the connection holds a sender itself");
-            self.hear(event)?;
-        }
-        for queue in settled {
-            queue.status().await;
-        }
-        self.node.flush().await;
         Ok(())
     }
 
@@ -253,10 +233,6 @@ impl Connection {
             Event::Got { token, delivery, ready } => self.answer_get(token, delivery, ready),
             Event::Confirmed(confirms) => {
                 for (tag, taken) in confirms {
-                    if tag.sequence == COMMIT {
-                        self.committing -= 1;
-                        continue;
-                    }
                     self.confirmed(tag, taken);
                 }
             }

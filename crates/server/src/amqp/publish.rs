@@ -7,7 +7,7 @@ use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, DecodeError, carbon_copies, strip_bcc};
 use cauce_broker::{
-    ConfirmTag, EnvelopeFacts, Link, QueueHandle, Receipts, Share, Vhost, clock, delay_ms, with_copies,
+    ConfirmTag, EnvelopeFacts, Link, Part, QueueHandle, Receipts, Share, Vhost, clock, delay_ms, with_copies,
 };
 use cauce_core::access::{Operation, Resource};
 use cauce_core::exchange::ExchangeKind;
@@ -16,8 +16,8 @@ use cauce_core::queue::Picks;
 use cauce_core::topology::Routed;
 
 use super::backlog::Backlog;
-use super::channel::{Mode, OwnedPublish};
-use super::connection::{COMMIT, Connection};
+use super::channel::{Mode, OwnedPublish, TooMuch};
+use super::connection::Connection;
 use super::fault::Fault;
 use super::reply_to::REPLY_TO;
 
@@ -86,14 +86,26 @@ impl Connection {
     pub(super) fn publish(&mut self, number: u16, content: &Content<'_>) -> Result<(), Fault> {
         self.publishes = true;
         if matches!(self.channel(number).mode, Mode::Transaction(_)) {
-            let publish = OwnedPublish::from(content);
-            self.check_publishes(std::slice::from_ref(&publish))?;
-            if let Mode::Transaction(transaction) = &mut self.channel(number).mode {
-                transaction.publishes.push(publish);
-            }
-            return Ok(());
+            return self.keep_for_commit(number, OwnedPublish::from(content));
         }
         self.publish_now(number, content)
+    }
+
+    /// A publish of a transaction is refused at once if it cannot be.
+    fn keep_for_commit(&mut self, number: u16, publish: OwnedPublish) -> Result<(), Fault> {
+        self.check_publishes(number, std::slice::from_ref(&publish))?;
+        let memory = self.node.memory();
+        let channel = self.channels.get_mut(&number).expect("the content came on an open channel");
+        let Mode::Transaction(transaction) = &mut channel.mode else {
+            return Ok(());
+        };
+        transaction.publish(publish, memory).map_err(|TooMuch| {
+            let text = format!(
+                "open transactions hold more than {} bytes, all they may have together",
+                memory.transactions_bytes_max()
+            );
+            Fault::new(ReplyCode::PreconditionFailed, text)
+        })
     }
 
     /// Routes the message and gathers it for its queues.
@@ -121,11 +133,7 @@ impl Connection {
                 }
                 Some(ConfirmTag { channel: number, life: channel.life, sequence })
             }
-            Mode::Transaction(_) => {
-                self.committing += route.len();
-                Some(ConfirmTag { channel: number, life: channel.life, sequence: COMMIT })
-            }
-            Mode::Plain => None,
+            Mode::Transaction(_) | Mode::Plain => None,
         };
         self.publisher.add(content, &summary, ttl_ms, &route, tag);
         Ok(())
@@ -261,6 +269,16 @@ impl Publisher {
         &mut self.groups[at]
     }
 
+    /// What was gathered, as the parts of a transaction.
+    pub(super) fn take_parts(&mut self, vhost: &Vhost) -> Vec<Part> {
+        let block = self.block.finish(vhost.memory().gauge());
+        let part = |Group { queue, indices, .. }| {
+            let (block, picks) = (block.clone(), Picks::from_indices(&indices));
+            Part { queue, block, picks, settles: Vec::new() }
+        };
+        self.groups.drain(..).map(part).collect()
+    }
+
     /// Hands over what was gathered. What finds its queue full is in the backlog then.
     pub(super) fn flush(&mut self, vhost: &Vhost, link: &Link) {
         if self.block.is_empty() {
@@ -315,7 +333,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_remembered_route_is_of_no_use_once_the_permission_is_gone() {
-        let config = NodeConfig { flush: Flush::Os, memory_bytes: 1 << 20 };
+        let config = NodeConfig { flush: Flush::Os, memory_bytes: 1 << 20, consumer_timeout_ms: None };
         let node = Node::start(Arc::new(MemoryDisk::new()), config).unwrap();
         let vhost = node.vhost("/").unwrap();
         let author = Author { vhost: &vhost, node: &node, user: GUEST };

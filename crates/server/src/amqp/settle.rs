@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use cauce_amqp::reply::ReplyCode;
-use cauce_broker::QueueHandle;
-use cauce_core::queue::{ConsumerId, Outcome};
+use cauce_broker::{Part, QueueHandle};
+use cauce_core::message::{BlockBuilder, Gauge};
+use cauce_core::queue::{ConsumerId, Outcome, Picks};
 
 use super::channel::{Mode, PendingSettle, Unsettled};
 use super::connection::Connection;
@@ -22,6 +23,19 @@ impl Settling {
                 Some((_, same, offsets)) if *same == outcome => offsets.push(offset),
                 _ => self.0.push((queue, outcome, vec![offset])),
             }
+        }
+    }
+
+    /// As what a transaction asks of queues, beside its publishes.
+    pub(super) fn add_to(&mut self, parts: &mut Vec<Part>, gauge: &Gauge) {
+        let empty = BlockBuilder::new().finish(gauge);
+        for (queue, outcome, offsets) in self.0.drain(..) {
+            let at = parts.iter().position(|part| Arc::ptr_eq(&part.queue, &queue)).unwrap_or_else(|| {
+                let (block, picks) = (empty.clone(), Picks::Run(0..0));
+                parts.push(Part { queue, block, picks, settles: Vec::new() });
+                parts.len() - 1
+            });
+            parts[at].settles.push((outcome, offsets));
         }
     }
 
@@ -54,7 +68,7 @@ impl Connection {
     }
 
     pub(super) fn settle_now(&mut self, number: u16, unsettled: Vec<Unsettled>, outcome: Outcome) {
-        let places = unsettled.iter().filter(|one| one.consumer.is_some()).count() as u32;
+        let places = places(&unsettled);
         self.settling.add(unsettled, outcome);
         self.release_places(number, places);
     }
@@ -77,4 +91,9 @@ impl Connection {
             consumer.queue.room_in_shared_limit();
         }
     }
+}
+
+/// Those that count for the limit of their channel.
+pub(super) fn places(unsettled: &[Unsettled]) -> u32 {
+    unsettled.iter().filter(|one| one.consumer.is_some()).count() as u32
 }
