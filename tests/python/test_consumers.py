@@ -295,6 +295,8 @@ def test_cancelling_a_consumer_without_acks_loses_nothing(broker, channel, name)
         wire.login()
         wire.open_channel()
         wire.send(commands.Basic.Consume(queue=name(), consumer_tag="mine", no_ack=True), 1)
+        # A cancel that comes sooner ends RabbitMQ's channel with an internal error.
+        wire.expect(commands.Basic.ConsumeOk)
         wire.send(commands.Basic.Cancel("mine"), 1)
         while not isinstance(got := wire.receive()[1], commands.Basic.CancelOk):
             delivered += isinstance(got, commands.Basic.Deliver)
