@@ -13,8 +13,7 @@ use crate::batch::{BatchBuilder, RecordBatch};
 use crate::disk::{self, Disk, DiskFile};
 use crate::error::{BatchError, LogError};
 use crate::log::{Damage, Recovery};
-use crate::scan::{Found, Scanner};
-use crate::stamp;
+use crate::scan::{Found, NO_OFFSET_LIMIT, Scanner};
 
 /// A journal below this size is not worth rewriting.
 const REWRITE_BYTES_MIN: u64 = 64 << 10;
@@ -156,8 +155,7 @@ fn write_snapshot(
 }
 
 fn write_batch(builder: &mut BatchBuilder, file: &dyn DiskFile, position: u64) -> io::Result<u64> {
-    let mut batch = bytes::BytesMut::from(builder.finish());
-    stamp::stamp(&mut batch);
+    let batch = builder.finish();
     file.write_all_at(&batch, position)?;
     Ok(batch.len() as u64)
 }
@@ -176,7 +174,7 @@ fn read_contents(file: &dyn DiskFile, path: &Path) -> Result<Contents, LogError>
     let recovery = Recovery::default();
     let mut contents =
         Contents { entries: Vec::new(), len: file_len, snapshot_bytes: 0, next_offset: 0, recovery };
-    let mut scanner = Scanner::new(file, 0..file_len, 0..i64::MAX, SCAN_CHUNK_BYTES);
+    let mut scanner = Scanner::new(file, 0..file_len, 0..NO_OFFSET_LIMIT, SCAN_CHUNK_BYTES);
     while let Some(found) = scanner.next()? {
         match found {
             Found::Batch { position, batch } => contents.add(position, &batch)?,

@@ -13,7 +13,6 @@ mod log;
 mod record;
 mod scan;
 mod segment;
-mod stamp;
 mod varint;
 
 pub use batch::{BatchBuilder, RecordBatch, TimestampType};

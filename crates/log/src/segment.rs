@@ -177,8 +177,9 @@ impl Segment {
     fn holds_header(&self, position: u64, offset: i64) -> io::Result<bool> {
         let mut header = [0; batch::HEADER_BYTES];
         let read = self.file.read_at(&mut header, position)?;
+        let is_header = batch::encoded_len(&header).is_ok() && batch::has_served_epoch(&header);
         let is_within = position < self.len_bytes() && read == header.len();
-        Ok(is_within && crate::stamp::is_stamped(&header) && batch::base_offset(&header) == offset)
+        Ok(is_within && is_header && batch::base_offset(&header) == offset)
     }
 }
 

@@ -10,7 +10,6 @@ use crate::batch;
 use crate::disk::{self, Disk, DiskFile};
 use crate::error::{BatchError, LogError};
 use crate::segment::Segment;
-use crate::stamp;
 
 mod reader;
 mod recovery;
@@ -84,8 +83,8 @@ impl Log {
         Ok((log, recovered.recovery))
     }
 
-    /// Writes one encoded batch. Its base offset must not be below the end of the log; a gap is fine. The caller
-    /// vouches for its CRC.
+    /// Writes one encoded batch. Its base offset must not be below the end of the log; a gap is filled with batches
+    /// that have no records. The caller vouches for its CRC.
     pub fn append(&mut self, batch: &[u8]) -> Result<(), LogError> {
         self.append_each(std::iter::once(batch))
     }
@@ -124,16 +123,25 @@ impl Log {
         check_order(batches.clone(), self.end_offset())?;
         let mut end_offset = self.end_offset();
         for batch in batches {
-            if self.must_roll_before(batch) {
-                self.write_staged(end_offset)?;
-                self.roll(batch::base_offset(batch))?;
+            while end_offset < batch::base_offset(batch) {
+                let gap_end = batch::base_offset(batch).min(end_offset.saturating_add(batch::OFFSETS_MAX));
+                end_offset = self.stage(&batch::empty_batch(end_offset..gap_end))?;
             }
-            let start = self.staged.len();
-            self.staged.extend_from_slice(batch);
-            stamp::stamp(&mut self.staged[start..]);
-            end_offset = batch::last_offset(batch) + 1;
+            end_offset = self.stage(batch)?;
         }
         Ok(self.write_staged(end_offset)?)
+    }
+
+    /// Adds a batch to what is to be written, and returns the offset after it.
+    fn stage(&mut self, batch: &[u8]) -> io::Result<i64> {
+        if self.must_roll_before(batch) {
+            self.write_staged(batch::base_offset(batch))?;
+            self.roll(batch::base_offset(batch))?;
+        }
+        let start = self.staged.len();
+        self.staged.extend_from_slice(batch);
+        batch::set_served_epoch(&mut self.staged[start..]);
+        Ok(batch::last_offset(batch) + 1)
     }
 
     fn must_roll_before(&self, batch: &[u8]) -> bool {

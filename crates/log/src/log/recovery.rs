@@ -21,7 +21,7 @@ use super::LogConfig;
 use super::view::Placed;
 use crate::disk::Disk;
 use crate::index::SegmentIndex;
-use crate::scan::Found;
+use crate::scan::{Found, NO_OFFSET_LIMIT};
 use crate::segment::{self, LOG_SUFFIX, Segment};
 
 /// Bytes that are no batch although batches follow: lost to the disk, never served.
@@ -108,7 +108,7 @@ fn recover_last(
     let file_len = file.len()?;
     let whole = Segment::growing(base_offset, path.clone(), file.clone(), file_len, SegmentIndex::default());
     let (mut index, mut end_offset, mut len) = (SegmentIndex::default(), base_offset, file_len);
-    let mut scanner = whole.scan_all(base_offset..i64::MAX);
+    let mut scanner = whole.scan_all(base_offset..NO_OFFSET_LIMIT);
     while let Some(found) = scanner.next()? {
         match found {
             Found::Batch { position, batch } => {

@@ -68,9 +68,10 @@ fn an_offset_inside_a_batch_gives_that_batch_and_one_in_a_gap_the_next() {
 fn a_gap_too_wide_for_the_index_starts_a_segment() {
     let disk = MemoryDisk::new();
     let mut log = filled(&disk, 1);
-    let far = 1 << 40;
+    let far = 5 << 31;
     log.append(&batch(far)).unwrap();
-    assert_eq!(segment_names(&disk), ["0".to_owned(), far.to_string()]);
+    let names = [0, (1 << 31) + 1, (3 << 31) + 1].map(|base: i64| base.to_string());
+    assert_eq!(segment_names(&disk), names);
     assert_eq!(log.reader().read(1, 1).unwrap()[0].base_offset(), far);
     assert_eq!(open(&disk).0.end_offset(), far + 1);
 }
@@ -249,18 +250,22 @@ fn damage_at_the_end_that_came_after_opening_ends_where_the_log_does() {
 #[test]
 fn a_batch_within_a_damaged_batch_is_not_served() {
     let disk = MemoryDisk::new();
-    let (mut log, _) = open(&disk);
-    let mut inner = batch(7).to_vec();
-    stamp::stamp(&mut inner);
+    let open = || {
+        let config = LogConfig { segment_bytes: 1 << 20, ..config() };
+        Log::open(Arc::new(disk.clone()), "v/q".into(), config).unwrap()
+    };
+    let (mut log, _) = open();
+    let inner = batch(7);
     let mut builder = BatchBuilder::new();
     builder.start(0, 0);
     builder.push(0, 0, None, Some(&[&inner]), &[]);
     log.append(&builder.finish()).unwrap();
     log.append(&batch(20)).unwrap();
+    log.append(&batch(21)).unwrap();
     flip_bit(&disk, "v/q/00000000000000000000.log", 25);
-    let (log, recovery) = open(&disk);
-    assert_eq!(recovery.damaged[0].offsets, 0..20);
-    assert_eq!(read_all(&log), [batch(20)]);
+    let (log, recovery) = open();
+    assert_eq!(recovery.damaged[0].offsets, 0..1);
+    assert_eq!(read_all(&log), [batch(20), batch(21)]);
 }
 
 #[test]
@@ -282,13 +287,80 @@ fn damaged_or_missing_indexes_cost_time_only() {
 }
 
 #[test]
-fn on_disk_the_leader_epoch_covers_the_base_offset() {
+fn on_disk_is_what_was_appended_under_leader_epoch_zero() {
     let disk = MemoryDisk::new();
-    filled(&disk, 2);
+    let (mut log, _) = open(&disk);
+    let (from_producer, _) = RecordBatch::parse(batch(0)).unwrap();
+    log.append(from_producer.with_leader_epoch(-1).bytes()).unwrap();
+    log.append(&batch(1)).unwrap();
     let content = disk::read_all(&*disk.open(Path::new("v/q/00000000000000000000.log")).unwrap()).unwrap();
-    let first = &content[..100];
-    assert_eq!(first[12..16], crc_fast::crc32_iscsi(&first[..12]).to_be_bytes());
-    assert_eq!((&first[..12], &first[16..]), (&batch(0)[..12], &batch(0)[16..]));
+    assert_eq!(content, [batch(0), batch(1)].concat());
+}
+
+#[test]
+fn a_gap_on_disk_is_a_batch_without_records() {
+    let disk = MemoryDisk::new();
+    let mut log = filled(&disk, 1);
+    log.append(&batch(5)).unwrap();
+    let content = disk::read_all(&*disk.open(Path::new("v/q/00000000000000000000.log")).unwrap()).unwrap();
+    let (gap, _) = RecordBatch::parse(content[100..].to_vec().into()).unwrap();
+    gap.verify().unwrap();
+    assert_eq!((gap.base_offset(), gap.next_offset(), gap.len_bytes()), (1, 5, 61));
+    assert_eq!((gap.record_count(), gap.records().count(), gap.max_timestamp()), (0, 0, -1));
+    assert_eq!(read_all(&log), [batch(0), batch(5)]);
+    assert_eq!(log.reader().offset_for_time(-1).unwrap(), Some((0, 0)));
+}
+
+#[test]
+fn a_sealed_segment_that_ends_too_early_between_two_batches_is_damaged() {
+    let disk = MemoryDisk::new();
+    filled(&disk, 10);
+    disk.open(Path::new("v/q/00000000000000000003.log")).unwrap().set_len(200).unwrap();
+    let (log, _) = open(&disk);
+    assert_eq!(read_all(&log).len(), 9);
+    let file = "v/q/00000000000000000003.log".into();
+    assert_eq!(log.reader().take_damage(), [Damage { file, position: 200, bytes: 0, offsets: 5..6 }]);
+}
+
+#[test]
+fn a_batch_that_went_to_another_place_is_not_served() {
+    let disk = MemoryDisk::new();
+    filled(&disk, 10);
+    // Whole in itself, but the one from offset 4 lies where that from offset 3 should.
+    let file = disk.open(Path::new("v/q/00000000000000000003.log")).unwrap();
+    file.write_all_at(&batch(4), 0).unwrap();
+    let (log, _) = open(&disk);
+    let offsets: Vec<_> = batches_of(&log).iter().map(RecordBatch::base_offset).collect();
+    assert_eq!(offsets.iter().filter(|offset| **offset == 4).count(), 1);
+    assert_eq!(log.reader().take_damage()[0].offsets.start, 3);
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_segment_or_its_index_misleads_no_read() {
+    let disk = MemoryDisk::new();
+    filled(&disk, 10);
+    let batches: Vec<_> = (0..10).map(batch).collect();
+    for (suffix, hits) in [("log", true), ("index", false), ("timeindex", false)] {
+        let path = format!("v/q/00000000000000000003.{suffix}");
+        let file = disk.open(Path::new(&path)).unwrap();
+        for position in 0..file.len().unwrap() {
+            for bit in 0..8 {
+                change_byte(&*file, position, 1 << bit);
+                let (log, _) = open(&disk);
+                let hit = hits.then_some(3 + position as usize / 100);
+                for from in 0..10usize {
+                    let read = log.reader().read(from as i64, 1).unwrap();
+                    let expected = from + usize::from(hit == Some(from));
+                    assert_eq!(
+                        read[0].bytes(),
+                        &batches[expected],
+                        "{path}: bit {bit} of {position}, from {from}"
+                    );
+                }
+                change_byte(&*file, position, 1 << bit);
+            }
+        }
+    }
 }
 
 #[test]
@@ -378,8 +450,11 @@ fn segment_names(disk: &MemoryDisk) -> Vec<String> {
 }
 
 fn flip_bit(disk: &MemoryDisk, path: &str, position: u64) {
-    let file = disk.open(Path::new(path)).unwrap();
+    change_byte(&*disk.open(Path::new(path)).unwrap(), position, 0x10);
+}
+
+fn change_byte(file: &dyn DiskFile, position: u64, bits: u8) {
     let mut byte = [0];
     file.read_at(&mut byte, position).unwrap();
-    file.write_all_at(&[byte[0] ^ 0x10], position).unwrap();
+    file.write_all_at(&[byte[0] ^ bits], position).unwrap();
 }
