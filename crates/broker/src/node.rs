@@ -159,9 +159,14 @@ impl Node {
         self.shared.random_name()
     }
 
-    /// Waits until all that was written before is flushed.
+    /// Waits until all that was written before is as safe as [`Flush`] says.
     pub async fn flush(&self) {
         self.shared.storage.flush().await;
+    }
+
+    /// Waits until all that was written before is flushed, whatever [`Flush`] says: the node is about to stop.
+    pub async fn stop(&self) {
+        self.shared.storage.stop().await;
     }
 
     /// The connection can be asked to close from now on.

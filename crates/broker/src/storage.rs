@@ -2,9 +2,11 @@
 //!
 //! It takes every job that waits, writes them all, flushes once for all that asked, then answers. While
 //! one flush runs the next batch gathers, so the cost of a flush is shared by whoever came meanwhile.
+//! With `--flush os` nothing is flushed until the node stops.
 //! A failed write or flush ends the process: afterwards nobody knows what the disk holds.
 
 use std::collections::HashMap;
+use std::mem;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
 use cauce_core::range_set::RangeSet;
-use cauce_log::{Disk, DiskFile, Journal, Log, LogConfig, LogReader, Recovery};
+use cauce_log::{Dirty, Disk, Journal, Log, LogConfig, LogReader, Recovery};
 use tokio::sync::oneshot;
 
 use crate::limits::{STORAGE_BATCH_BYTES, TRIM_ACTIVE_BYTES_MIN};
@@ -43,8 +45,10 @@ pub(crate) enum Job {
     Define { entry: Vec<u8>, done: oneshot::Sender<()> },
     /// Replaces the definitions by this snapshot.
     Redefine { entries: Vec<Vec<u8>> },
-    /// Answers when all before is as safe as it gets.
+    /// Answers when all before is as safe as `--flush` says.
     Flush { done: oneshot::Sender<()> },
+    /// Flushes all there is, and answers.
+    Stop { done: oneshot::Sender<()> },
 }
 
 /// The way to the storage thread. It ends when the last handle is dropped.
@@ -61,7 +65,7 @@ impl Storage {
             flush,
             definitions,
             queues: HashMap::default(),
-            dirty: HashMap::default(),
+            dirty: Dirty::default(),
             answers: Vec::new(),
         };
         std::thread::Builder::new()
@@ -76,8 +80,16 @@ impl Storage {
     }
 
     pub(crate) async fn flush(&self) {
+        self.wait_for(|done| Job::Flush { done }).await;
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.wait_for(|done| Job::Stop { done }).await;
+    }
+
+    async fn wait_for(&self, job: impl FnOnce(oneshot::Sender<()>) -> Job) {
         let (done, answer) = oneshot::channel();
-        self.send(Job::Flush { done });
+        self.send(job(done));
         // The thread answers or ends the process.
         let _ = answer.await;
     }
@@ -101,8 +113,8 @@ struct Worker {
     flush: Flush,
     definitions: Journal,
     queues: HashMap<QueueId, QueueFiles, foldhash::fast::RandomState>,
-    /// By address, so that each is flushed once.
-    dirty: HashMap<usize, Arc<dyn DiskFile>, foldhash::fast::RandomState>,
+    /// What the next flush is for. With `--flush os`, nothing.
+    dirty: Dirty,
     answers: Vec<Answer>,
 }
 
@@ -135,43 +147,44 @@ impl Worker {
                 let files = self.files(queue)?;
                 files.log.append(&batch)?;
                 let reader = files.log.reader();
-                let dirty = files.log.take_dirty();
-                self.soil(dirty);
+                self.soil(queue)?;
                 self.answers.push(Answer::Stored { mailbox, upto, reader });
             }
             Job::Settle { queue, offsets, floor } => {
                 let files = self.files(queue)?;
                 files.settle(offsets, floor)?;
-                let dirty = files.settled.journal.take_dirty();
-                self.soil(dirty);
+                self.soil(queue)?;
             }
             Job::Adopt { queue, files } => drop(self.queues.insert(queue, *files)),
             Job::Forget { queue } => {
                 self.queues.remove(&queue);
+                self.dirty.forget_below(&queue_dir(queue));
                 self.disk.remove_dir_all(&queue_dir(queue))?;
             }
             Job::Define { entry, done } => {
                 self.definitions.append(&[&entry])?;
-                let dirty = self.definitions.take_dirty();
-                self.soil(dirty);
+                self.soil_definitions();
                 self.answers.push(Answer::Done(done));
             }
-            Job::Redefine { entries } => self.definitions.rewrite(entries)?,
+            Job::Redefine { entries } => {
+                self.definitions.rewrite(entries)?;
+                self.soil_definitions();
+            }
             Job::Flush { done } => self.answers.push(Answer::Done(done)),
+            Job::Stop { done } => {
+                self.flush_all()?;
+                self.answers.push(Answer::Done(done));
+            }
         }
         Ok(())
     }
 
-    /// Flushes if anybody waits for it, then lets them know.
+    /// Flushes if anybody waits for it or files wait to be removed, then lets them know.
     fn answer(&mut self) -> Result<(), cauce_log::LogError> {
-        if self.answers.is_empty() {
+        if self.answers.is_empty() && !self.dirty.frees_space() {
             return Ok(());
         }
-        if self.flush == Flush::Always {
-            let files: Vec<_> = self.dirty.drain().map(|(_, file)| file).collect();
-            self.disk.sync(&files)?;
-        }
-        self.dirty.clear();
+        mem::take(&mut self.dirty).flush(&*self.disk)?;
         for answer in self.answers.drain(..) {
             match answer {
                 Answer::Stored { mailbox, upto, reader } => {
@@ -183,8 +196,28 @@ impl Worker {
         Ok(())
     }
 
-    fn soil(&mut self, files: Vec<Arc<dyn DiskFile>>) {
-        self.dirty.extend(files.into_iter().map(|file| (Arc::as_ptr(&file).addr(), file)));
+    /// Takes note of what was written for a queue.
+    fn soil(&mut self, queue: QueueId) -> Result<(), cauce_log::LogError> {
+        let files = self.queues.get_mut(&queue).expect("it was written to");
+        match self.flush {
+            Flush::Always => self.dirty.add(files.take_dirty()?),
+            Flush::Os => files.log.remove_retired()?,
+        }
+        Ok(())
+    }
+
+    fn soil_definitions(&mut self) {
+        if self.flush == Flush::Always {
+            self.dirty.add(self.definitions.take_dirty());
+        }
+    }
+
+    fn flush_all(&mut self) -> Result<(), cauce_log::LogError> {
+        for files in self.queues.values_mut() {
+            self.dirty.add(files.take_dirty()?);
+        }
+        self.dirty.add(self.definitions.take_dirty());
+        Ok(mem::take(&mut self.dirty).flush(&*self.disk)?)
     }
 
     fn files(&mut self, queue: QueueId) -> Result<&mut QueueFiles, cauce_log::LogError> {
@@ -207,6 +240,12 @@ impl QueueFiles {
         let (settled, settled_recovery) = SettledFile::open(disk, dir.join("settled"))?;
         let reports = [recovery, settled_recovery];
         Ok((QueueFiles { log, settled }, Found { reports }))
+    }
+
+    fn take_dirty(&mut self) -> Result<Dirty, cauce_log::LogError> {
+        let mut dirty = self.log.take_dirty()?;
+        dirty.add(self.settled.journal.take_dirty());
+        Ok(dirty)
     }
 
     fn settle(&mut self, offsets: Vec<Range<u64>>, floor: u64) -> Result<(), cauce_log::LogError> {

@@ -52,9 +52,46 @@ fn a_rewritten_journal_holds_the_snapshot_and_what_follows() {
     journal.append(&[b"c"]).unwrap();
     let (mut journal, entries, _) = open(&disk);
     assert_eq!(entries, ["ab", "c"]);
+    assert_eq!(file_count(&disk), 2);
+    journal.take_dirty().flush(&disk).unwrap();
     assert_eq!(disk.list(Path::new(DIR)).unwrap(), ["00000000000000000001.journal"]);
     journal.rewrite(Vec::<Bytes>::new()).unwrap();
     assert!(open(&disk).1.is_empty());
+}
+
+#[test]
+fn nothing_is_flushed_but_by_the_group_flush_and_old_files_go_nevertheless() {
+    let disk = MemoryDisk::new();
+    let (mut journal, ..) = open(&disk);
+    journal.append(&[b"a"]).unwrap();
+    journal.take_dirty().flush(&disk).unwrap();
+    let syncs = disk.syncs();
+    for _ in 0..9 {
+        journal.rewrite([b"a"]).unwrap();
+        journal.append(&[b"b"]).unwrap();
+    }
+    assert_eq!(disk.syncs(), syncs);
+    assert_eq!(file_count(&disk), 3);
+    assert_eq!(open(&disk.crash(None)).1, ["a"]);
+    journal.take_dirty().flush(&disk).unwrap();
+    assert_eq!((file_count(&disk), open(&disk.crash(None)).1), (1, vec!["a".into(), "b".into()]));
+}
+
+#[test]
+fn a_rewriting_that_a_crash_cut_anywhere_leaves_the_old_state() {
+    let disk = MemoryDisk::new();
+    let (mut journal, ..) = open(&disk);
+    journal.append(&[b"old"]).unwrap();
+    journal.rewrite(["new", "whole"]).unwrap();
+    let path = Path::new(DIR).join("00000000000000000001.journal");
+    let content = content_of(&disk, &path);
+    for cut in 0..content.len() {
+        disk.open(&path).unwrap().write_all_at(&content, 0).unwrap();
+        disk.open(&path).unwrap().set_len(cut as u64).unwrap();
+        let (_, entries, recovery) = open(&disk);
+        assert_eq!((entries, recovery), (vec!["old".into()], Recovery::default()), "cut at {cut}");
+        assert_eq!(file_count(&disk), 1);
+    }
 }
 
 #[test]
@@ -167,14 +204,13 @@ fn run(disk: &MemoryDisk, steps: &[Step], syncs: u64) -> Vec<Vec<Bytes>> {
                 entries.extend([entry, Bytes::from_static(b"two")]);
             }
             Step::Flush => {
-                disk.sync(&journal.take_dirty()).unwrap();
+                journal.take_dirty().flush(disk).unwrap();
                 is_promise = true;
             }
             Step::Rewrite { keep_all } => {
                 let kept = if *keep_all { 0 } else { entries.len().saturating_sub(1) };
                 entries.drain(..kept);
                 journal.rewrite(&entries).unwrap();
-                is_promise = true;
             }
             Step::Kill => {
                 let (reopened, found, _) = open(disk);
@@ -195,8 +231,12 @@ fn check_survivor(disk: &MemoryDisk, states: &[Vec<Bytes>]) {
     assert!(recovery.damaged.is_empty(), "{recovery:?}");
     assert!(states.contains(&entries), "{entries:?} is none of {states:?}");
     journal.append(&[b"next"]).unwrap();
-    disk.sync(&journal.take_dirty()).unwrap();
+    journal.take_dirty().flush(disk).unwrap();
     assert_eq!(open(&disk.crash(None)).1, [&entries[..], &[Bytes::from_static(b"next")]].concat());
+}
+
+fn file_count(disk: &MemoryDisk) -> usize {
+    disk.list(Path::new(DIR)).unwrap().len()
 }
 
 fn open(disk: &MemoryDisk) -> (Journal, Vec<Bytes>, Recovery) {

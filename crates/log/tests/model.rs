@@ -57,7 +57,7 @@ proptest! {
         let mut log = open(&disk, SEGMENT_BYTES).0;
         for step in &steps {
             match step {
-                Step::Reopen => log = reopen(&disk, &log),
+                Step::Reopen => log = reopen(&disk, &mut log),
                 step => model.take(step, &mut log),
             }
             model.check(&log);
@@ -100,7 +100,8 @@ fn a_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn reopen(disk: &MemoryDisk, log: &Log) -> Log {
+fn reopen(disk: &MemoryDisk, log: &mut Log) -> Log {
+    log.remove_retired().unwrap();
     let (reopened, recovery) = open(disk, SEGMENT_BYTES);
     assert_eq!(recovery, Default::default());
     assert_eq!(reopened.start_offset(), log.start_offset());

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::batch::{BatchBuilder, RecordBatch};
-use crate::disk::{FileDisk, FlushStrategy, MemoryDisk};
+use crate::disk::{self, DiskFile, FileDisk, FlushStrategy, MemoryDisk};
 
 /// Three batches of 100 bytes fit in a segment, and each has an index entry.
 const SEGMENT_BYTES: u64 = 300;
@@ -106,30 +106,86 @@ fn a_group_of_batches_is_spread_over_segments() {
 }
 
 #[test]
-fn only_the_segment_written_to_is_dirty_and_only_once() {
+fn the_segments_written_to_are_dirty_and_only_once() {
     let disk = MemoryDisk::new();
     let mut log = filled(&disk, 5);
-    assert_eq!(log.take_dirty().len(), 1);
-    assert!(log.take_dirty().is_empty());
+    // Two segments, the indexes of the first.
+    assert_eq!(dirty_files(&mut log), 4);
+    assert!(log.take_dirty().unwrap().is_empty());
     log.append(&batch(5)).unwrap();
-    disk.sync(&log.take_dirty()).unwrap();
-    assert_eq!(open(&disk.crash(None)).0.end_offset(), 6);
+    assert_eq!(dirty_files(&mut log), 1);
 }
 
 #[test]
-fn the_first_write_makes_the_names_durable_and_opening_does_not() {
+fn what_is_flushed_survives_a_power_cut() {
     let disk = MemoryDisk::new();
-    let (mut log, _) = open(&disk);
-    assert_eq!(disk.syncs(), 0);
-    log.append(&batch(0)).unwrap();
-    // The log's directory, the one above it, and the root.
-    assert_eq!(disk.syncs(), 3);
+    let mut log = filled(&disk, 5);
+    assert_eq!(open(&disk.crash(None)).0.end_offset(), 0);
+    log.take_dirty().unwrap().flush(&disk).unwrap();
+    log.append(&batch(5)).unwrap();
+    assert_eq!(open(&disk.crash(None)).0.end_offset(), 5);
+    log.take_dirty().unwrap().flush(&disk).unwrap();
+    assert_eq!(read_all(&open(&disk.crash(None)).0).len(), 6);
+}
+
+#[test]
+fn nothing_is_flushed_but_by_the_group_flush() {
+    let disk = MemoryDisk::new();
+    let mut log = filled(&disk, 10);
+    log.trim_before(10).unwrap();
+    log.remove_retired().unwrap();
+    log.append(&batch(10)).unwrap();
+    assert_eq!((disk.syncs(), segment_names(&disk)), (0, vec!["10".to_owned()]));
+    log.take_dirty().unwrap().flush(&disk).unwrap();
+    // The segment, the log's directory, the one above it, and the root.
+    assert_eq!(disk.syncs(), 4);
+}
+
+#[test]
+fn a_flush_after_a_new_segment_moves_the_recovery_point() {
+    let disk = MemoryDisk::new();
+    let mut log = flushed(&disk, 3);
+    let syncs = disk.syncs();
+    log.append(&batch(3)).unwrap();
+    log.take_dirty().unwrap().flush(&disk).unwrap();
+    // Two segments, two indexes, the directory, and then the recovery point.
+    assert_eq!(disk.syncs() - syncs, 6);
+    assert_eq!(
+        recovery_point::read(&disk, Path::new("v/q"), &disk.list(Path::new("v/q")).unwrap()).unwrap(),
+        3
+    );
+}
+
+#[test]
+fn behind_a_hole_that_nobody_was_promised_the_log_is_cut() {
+    for cut in [0, 50, 200, 299] {
+        let disk = MemoryDisk::new();
+        filled(&disk, 10);
+        disk.open(Path::new("v/q/00000000000000000003.log")).unwrap().set_len(cut).unwrap();
+        let (mut log, recovery) = open(&disk);
+        let kept = 3 + cut as i64 / 100;
+        assert_eq!((log.end_offset(), recovery.damaged), (kept, Vec::new()));
+        assert_eq!(recovery.truncated_bytes, cut % 100 + 400);
+        assert_eq!(segment_names(&disk), ["0", "3"]);
+        log.append(&batch(kept)).unwrap();
+        assert_eq!(read_all(&open(&disk).0), (0..=kept).map(batch).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_recovery_point_that_cannot_be_read_cuts_nothing() {
+    let disk = MemoryDisk::new();
+    flushed(&disk, 10);
+    flip_bit(&disk, "v/q/recovery-point", 7);
+    disk.open(Path::new("v/q/00000000000000000003.log")).unwrap().set_len(200).unwrap();
+    let (log, recovery) = open(&disk);
+    assert_eq!((log.end_offset(), recovery), (10, Recovery::default()));
 }
 
 #[test]
 fn trimming_removes_whole_segments_below_an_offset() {
     let disk = MemoryDisk::new();
-    let mut log = filled(&disk, 10);
+    let mut log = flushed(&disk, 10);
     assert_eq!(log.trim_before(5).unwrap(), 300);
     assert_eq!((log.start_offset(), segment_names(&disk).len()), (3, 3));
     assert_eq!(log.trim_before(5).unwrap(), 0);
@@ -143,6 +199,10 @@ fn a_log_trimmed_to_its_end_remembers_the_end() {
     let mut log = filled(&disk, 4);
     assert_eq!(log.trim_before(4).unwrap(), 400);
     assert_eq!((log.start_offset(), log.end_offset()), (4, 4));
+    // The old files stay until the new one is durable.
+    assert_eq!(segment_names(&disk), ["0", "3", "4"]);
+    log.take_dirty().unwrap().flush(&disk).unwrap();
+    assert_eq!(segment_names(&disk), ["4"]);
     assert_eq!(log.trim_before(4).unwrap(), 0);
     // A power cut may bring back what was removed, never take the end.
     assert_eq!(open(&disk.crash(None)).0.end_offset(), 4);
@@ -211,7 +271,7 @@ fn a_reader_follows_the_writer() {
 #[test]
 fn damage_in_a_sealed_segment_is_gone_around_and_told_once() {
     let disk = MemoryDisk::new();
-    filled(&disk, 10);
+    flushed(&disk, 10);
     flip_bit(&disk, "v/q/00000000000000000003.log", 150);
     let (log, recovery) = open(&disk);
     assert!(recovery.damaged.is_empty());
@@ -230,7 +290,7 @@ fn damage_in_a_sealed_segment_is_gone_around_and_told_once() {
 #[test]
 fn damage_up_to_the_end_of_a_sealed_segment_leads_to_the_next() {
     let disk = MemoryDisk::new();
-    filled(&disk, 10);
+    flushed(&disk, 10);
     disk.open(Path::new("v/q/00000000000000000003.log")).unwrap().set_len(150).unwrap();
     let (log, _) = open(&disk);
     assert_eq!(log.reader().read(4, 1).unwrap()[0].base_offset(), 6);
@@ -271,7 +331,7 @@ fn a_batch_within_a_damaged_batch_is_not_served() {
 #[test]
 fn damaged_or_missing_indexes_cost_time_only() {
     let disk = MemoryDisk::new();
-    filled(&disk, 10);
+    flushed(&disk, 10);
     for (name, damaged_len) in [("00000000000000000000.index", 5), ("00000000000000000003.timeindex", 0)] {
         disk.open(&Path::new("v/q").join(name)).unwrap().set_len(damaged_len).unwrap();
     }
@@ -314,7 +374,7 @@ fn a_gap_on_disk_is_a_batch_without_records() {
 #[test]
 fn a_sealed_segment_that_ends_too_early_between_two_batches_is_damaged() {
     let disk = MemoryDisk::new();
-    filled(&disk, 10);
+    flushed(&disk, 10);
     disk.open(Path::new("v/q/00000000000000000003.log")).unwrap().set_len(200).unwrap();
     let (log, _) = open(&disk);
     assert_eq!(read_all(&log).len(), 9);
@@ -325,7 +385,7 @@ fn a_sealed_segment_that_ends_too_early_between_two_batches_is_damaged() {
 #[test]
 fn a_batch_that_went_to_another_place_is_not_served() {
     let disk = MemoryDisk::new();
-    filled(&disk, 10);
+    flushed(&disk, 10);
     // Whole in itself, but the one from offset 4 lies where that from offset 3 should.
     let file = disk.open(Path::new("v/q/00000000000000000003.log")).unwrap();
     file.write_all_at(&batch(4), 0).unwrap();
@@ -338,7 +398,7 @@ fn a_batch_that_went_to_another_place_is_not_served() {
 #[test]
 fn a_flipped_bit_anywhere_in_a_segment_or_its_index_misleads_no_read() {
     let disk = MemoryDisk::new();
-    filled(&disk, 10);
+    flushed(&disk, 10);
     let batches: Vec<_> = (0..10).map(batch).collect();
     for (suffix, hits) in [("log", true), ("index", false), ("timeindex", false)] {
         let path = format!("v/q/00000000000000000003.{suffix}");
@@ -400,6 +460,17 @@ fn two_threads_read_while_one_writes() {
 
 fn config() -> LogConfig {
     LogConfig { segment_bytes: SEGMENT_BYTES, index_interval_bytes: 50, verify_sealed: false }
+}
+
+fn dirty_files(log: &mut Log) -> usize {
+    log.take_dirty().unwrap().file_count()
+}
+
+/// A log whose segments were flushed.
+fn flushed(disk: &MemoryDisk, batches: i64) -> Log {
+    let mut log = filled(disk, batches);
+    log.take_dirty().unwrap().flush(disk).unwrap();
+    log
 }
 
 fn open(disk: &MemoryDisk) -> (Log, Recovery) {

@@ -67,10 +67,6 @@ impl View {
         self.segments.write().push(segment);
     }
 
-    pub(super) fn is_first_segment(&self, segment: &Arc<Segment>) -> bool {
-        Arc::ptr_eq(&self.segments.read()[0], segment)
-    }
-
     /// Takes the first segments, as many as `may_go` says, but never the last one.
     pub(super) fn remove_first(
         &self,
