@@ -2,6 +2,8 @@
 
 import re
 
+import pika
+import pytest
 from pamqp import commands
 from pika import spec
 
@@ -204,6 +206,44 @@ def test_a_reply_to_somebody_who_left_has_no_route(connection, name):
     gone = request.properties.reply_to
     with channel_closed(404, f"NOT_FOUND - no queue '{gone}' in vhost '/'"):
         server.queue_declare(gone, passive=True)
+
+
+def test_a_queue_for_replies_can_be_asked_for_and_nothing_else(connect, name):
+    client, server = connect().channel(), connect()
+    requests = server.channel()
+    queue(requests, name("requests"))
+    Subscriber(client, "amq.rabbitmq.reply-to", auto_ack=True)
+    publish(client, "", name("requests"), "ping", reply_to="amq.rabbitmq.reply-to")
+    replies = take(requests, name("requests")).properties.reply_to
+    for options in ({"passive": True}, {}, {"durable": True, "exclusive": True}):
+        for asked in (replies, "amq.rabbitmq.reply-to"):
+            answer = requests.queue_declare(asked, **options).method
+            assert (answer.queue, answer.message_count, answer.consumer_count) == (asked, 0, 1)
+    assert requests.queue_delete(replies).method.message_count == 0
+    missing = f"NOT_FOUND - no queue '{replies}' in vhost '/'"
+    for use in (
+        lambda channel: channel.basic_get(replies),
+        lambda channel: channel.basic_consume(replies, lambda *_: None, auto_ack=True),
+        lambda channel: channel.queue_purge(replies),
+        lambda channel: channel.queue_bind(replies, "amq.fanout"),
+    ):
+        with channel_closed(404, missing):
+            use(server.channel())
+    for passive in (True, False):
+        with channel_closed(404, "NOT_FOUND - no queue 'amq.rabbitmq.reply-to.nobody' in vhost '/'"):
+            server.channel().queue_declare("amq.rabbitmq.reply-to.nobody", passive=passive)
+
+
+def test_a_mandatory_reply_to_somebody_who_left_comes_back(connection, name):
+    client, server = connection.channel(), connection.channel()
+    queue(server, name("requests"))
+    replies = Subscriber(client, "amq.rabbitmq.reply-to", auto_ack=True)
+    publish(client, "", name("requests"), "ping", reply_to="amq.rabbitmq.reply-to")
+    request = take(server, name("requests"))
+    client.basic_cancel(replies.tag)
+    server.confirm_delivery()
+    with pytest.raises(pika.exceptions.UnroutableError):
+        publish(server, "", request.properties.reply_to, "pong", mandatory=True)
 
 
 def test_direct_reply_to_needs_no_ack_and_a_consumer(connection, name):

@@ -12,7 +12,7 @@ use cauce_core::queue::{Picks, Reason};
 use cauce_core::topology::{DELAY_HEADER, Routed};
 
 use crate::clock::now_ms;
-use crate::queue_handle::{QueueHandle, Receipts};
+use crate::queue_handle::{QueueHandle, Receipts, Share};
 use crate::routing::{EnvelopeFacts, with_copies};
 use crate::vhost::Vhost;
 
@@ -120,7 +120,7 @@ fn send(vhost: &Vhost, message: Message<'_>, targets: Vec<Arc<QueueHandle>>, rec
     for target in targets {
         let receipts = receipt.clone().map_or(Receipts::Nobody, Receipts::DeadLetter);
         let index = u32::from(target.is_delay());
-        target.publish_now(block.clone(), Picks::Run(index..index + 1), receipts);
+        target.publish_now(Share { block: block.clone(), picks: Picks::Run(index..index + 1), receipts });
     }
 }
 

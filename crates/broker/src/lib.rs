@@ -17,16 +17,21 @@ mod node;
 mod queue_handle;
 mod queue_task;
 mod routing;
+mod settled;
 mod storage;
 mod stored;
+mod transactions;
 mod users;
 mod vhost;
 
 pub use dead_letter::delay_ms;
 pub use memory::{Alarms, Memory};
 pub use node::{Node, NodeConfig, StartError};
-pub use queue_handle::{ConfirmTag, DeleteError, Event, Link, QueueHandle, Receipts, Status, ToConsumer};
+pub use queue_handle::{
+    ConfirmTag, DeleteError, Event, Link, QueueHandle, Receipts, Room, Share, Status, ToConsumer,
+};
 pub use routing::{EnvelopeFacts, with_copies};
 pub use storage::Flush;
+pub use transactions::Part;
 pub use users::{GUEST, Users};
 pub use vhost::{DeleteQueueError, Queues, Saved, Vhost};

@@ -6,20 +6,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cauce_core::exchange::{Destination, ExchangeKind};
-use cauce_core::message::{Message, Traits};
-use cauce_core::queue::{ConsumerId, Effects, Kept, Queue, Rules};
+use cauce_core::message::Message;
+use cauce_core::queue::{ConsumerId, Effects, Kept, Past, Queue, Reason, Rules};
+use cauce_core::range_set::RangeSet;
 use cauce_core::topology::{ExchangeSpec, QueueLimits, QueueSpec, TopologyError};
 use cauce_log::{Disk, Journal, LogError, LogReader, Recovery};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::now_ms;
 use crate::definitions::Change;
 use crate::memory::Memory;
 use crate::queue_handle::{Event, Link};
 use crate::queue_task::QueueTask;
+use crate::settled::Settled;
 use crate::storage::{self, Flush, QueueId, Storage};
 use crate::stored;
+use crate::transactions::{Committed, Part, Transactions, TransactionsFile};
 use crate::users::Users;
 use crate::vhost::{Vhost, delay_rules, rules};
 
@@ -44,6 +47,8 @@ pub enum StartError {
 pub struct NodeConfig {
     pub flush: Flush,
     pub memory_bytes: usize,
+    /// How long a consumer may hold a message where its queue does not say.
+    pub consumer_timeout_ms: Option<u64>,
 }
 
 /// What queues and virtual hosts share.
@@ -51,8 +56,21 @@ pub struct NodeConfig {
 pub(crate) struct Shared {
     pub(crate) storage: Storage,
     pub(crate) memory: Memory,
+    transactions: Transactions,
     next_id: AtomicU64,
     random: Random,
+    /// Never has a place; closed once all that was defined is back.
+    starting: Semaphore,
+}
+
+/// What the disk says of transactions while queues come back.
+#[derive(Debug)]
+struct Known {
+    committed: Committed,
+    /// Whether the last run ended in order.
+    stopped: bool,
+    /// The first number that no queue has seen.
+    next: u64,
 }
 
 impl Shared {
@@ -62,6 +80,11 @@ impl Shared {
 
     pub(crate) fn random_name(&self) -> String {
         self.random.name()
+    }
+
+    /// Waits until all that was defined is back.
+    pub(crate) async fn started(&self) {
+        let _ = self.starting.acquire().await;
     }
 }
 
@@ -105,19 +128,24 @@ impl Node {
         }
         let changes: Vec<Change> =
             entries.iter().map(|entry| Change::decode(entry)).collect::<Result<_, _>>()?;
-        let storage = Storage::start(disk.clone(), definitions, config.flush);
+        let transactions = TransactionsFile::open(&disk)?;
+        let (committed, stopped) = (transactions.committed().clone(), transactions.stopped());
+        let mut known = Known { stopped, next: committed.next(), committed };
+        let storage = Storage::start(disk.clone(), definitions, transactions, config.flush);
         let last_id = changes.iter().filter_map(|change| match change {
             Change::Queue { id, .. } | Change::Exchange { delay_queue: Some(id), .. } => Some(*id),
             _ => None,
         });
-        let shared = Arc::new(Shared {
-            storage,
-            memory: Memory::new(config.memory_bytes),
-            next_id: AtomicU64::new(last_id.max().unwrap_or(0) + 1),
-            random: Random::default(),
-        });
+        let next_id = last_id.max().unwrap_or(0) + 1;
         let node = Arc::new(Node {
-            shared,
+            shared: Arc::new(Shared {
+                storage,
+                memory: Memory::new(config.memory_bytes),
+                transactions: Transactions::default(),
+                next_id: AtomicU64::new(next_id),
+                random: Random::default(),
+                starting: Semaphore::new(0),
+            }),
             vhosts: RwLock::default(),
             users: Users::default(),
             connections: Mutex::default(),
@@ -127,11 +155,31 @@ impl Node {
             node.define_defaults();
         }
         for change in changes {
-            node.apply(&disk, change)?;
+            node.apply(&disk, change, &mut known)?;
         }
         node.remove_strangers(&disk)?;
         node.shared.storage.send(storage::Job::Redefine { entries: node.snapshot() });
+        node.shared.storage.begin(known.next);
+        node.shared.transactions.start_at(known.next);
+        node.shared.starting.close();
         Ok(node)
+    }
+
+    /// Carries all parts of a transaction out, or after a crash none; answers when that is safe.
+    pub async fn commit(&self, parts: Vec<Part>) {
+        self.shared.transactions.commit(&self.shared.storage, parts).await;
+    }
+
+    /// Ends in order: the next start will know which messages were given out. Queues rest from then on.
+    pub async fn stop(&self) {
+        for vhost in self.vhosts() {
+            for queue in vhost.all_queues() {
+                queue.stop().await;
+            }
+        }
+        self.flush().await;
+        self.shared.storage.send(storage::Job::Stop);
+        self.flush().await;
     }
 
     pub fn memory(&self) -> &Memory {
@@ -162,11 +210,6 @@ impl Node {
     /// Waits until all that was written before is as safe as [`Flush`] says.
     pub async fn flush(&self) {
         self.shared.storage.flush().await;
-    }
-
-    /// Waits until all that was written before is flushed, whatever [`Flush`] says: the node is about to stop.
-    pub async fn stop(&self) {
-        self.shared.storage.stop().await;
     }
 
     /// The connection can be asked to close from now on.
@@ -226,7 +269,7 @@ impl Node {
     }
 
     /// Applies a change from disk. One about something that went meanwhile changes nothing.
-    fn apply(&self, disk: &Arc<dyn Disk>, change: Change) -> Result<(), StartError> {
+    fn apply(&self, disk: &Arc<dyn Disk>, change: Change, known: &mut Known) -> Result<(), StartError> {
         match change {
             Change::Vhost { name } => drop(self.add_vhost(&name)),
             Change::VhostGone { name } => drop(self.vhosts.write().remove(&name)),
@@ -241,7 +284,7 @@ impl Node {
                 let spec = ExchangeSpec { kind, durable: true, auto_delete, internal, arguments };
                 vhost.change().guard.declare_exchange(&name, spec)?;
                 if let Some(id) = delay_queue {
-                    let (queue, effects, reader) = self.recover(disk, &name, id, delay_rules(true))?;
+                    let (queue, effects, reader) = self.recover(disk, &name, id, delay_rules(true), known)?;
                     vhost.add_delay(&name, id, queue, effects, reader);
                 }
             }
@@ -261,7 +304,7 @@ impl Node {
                     auto_delete,
                     arguments: arguments.table(),
                 };
-                self.bring_back(disk, &vhost, &name, id, spec)?;
+                self.bring_back(disk, &vhost, &name, id, spec, known)?;
             }
             Change::QueueGone { vhost, name } => {
                 let Some(vhost) = self.vhost(&vhost) else {
@@ -296,10 +339,11 @@ impl Node {
         name: &str,
         id: QueueId,
         spec: QueueSpec,
+        known: &mut Known,
     ) -> Result<(), StartError> {
         let limits = QueueLimits::parse(&spec.arguments)
             .map_err(|error| error.about(format!("queue '{name}' in vhost '{}'", vhost.name)))?;
-        let (queue, effects, reader) = self.recover(disk, name, id, rules(&spec, &limits))?;
+        let (queue, effects, reader) = self.recover(disk, name, id, rules(&spec, &limits), known)?;
         let mut topology = vhost.change();
         topology.guard.delete_queue(name);
         topology.guard.add_queue(name, spec, || {
@@ -315,15 +359,18 @@ impl Node {
         name: &str,
         id: QueueId,
         rules: Rules,
+        known: &mut Known,
     ) -> Result<(Queue, Effects, Option<LogReader>), StartError> {
-        let holds_until_due = rules.holds_until_due;
         let mut queue = Queue::new(rules, now_ms());
         let mut effects = Effects::default();
         let mut reader = None;
-        if let Some(recovered) = storage::recover(disk, id)? {
-            let kept = scan(&recovered, holds_until_due)?;
+        if let Some(mut recovered) = storage::recover(disk, id, &known.committed)? {
+            let found = scan(&recovered, queue.rules(), known)?;
             storage::report_damage(name, &recovered.reader);
-            queue.recover(recovered.next, kept, false, &mut effects);
+            if !found.abandoned.is_empty() {
+                recovered.abandon(found.abandoned)?;
+            }
+            queue.recover(recovered.next, found.kept, found.past, &mut effects);
             reader = Some(recovered.reader);
             self.shared.storage.send(storage::Job::Adopt { queue: id, files: recovered.files });
         }
@@ -332,8 +379,12 @@ impl Node {
 
     /// Directories of queues that no definition names: transient queues, or deleted just before a crash.
     fn remove_strangers(&self, disk: &Arc<dyn Disk>) -> Result<(), StartError> {
-        let known: HashSet<String> =
-            self.vhosts().iter().flat_map(|vhost| vhost.queue_ids()).map(|id| id.to_string()).collect();
+        let known: HashSet<String> = self
+            .vhosts()
+            .iter()
+            .flat_map(|vhost| vhost.all_queues())
+            .map(|queue| queue.id.to_string())
+            .collect();
         for name in disk.list(Path::new("queues"))? {
             if !known.contains(&name) {
                 disk.remove_dir_all(&Path::new("queues").join(name))?;
@@ -347,39 +398,67 @@ fn destination(to_exchange: bool, name: &str) -> Destination {
     if to_exchange { Destination::exchange(name) } else { Destination::queue(name) }
 }
 
+/// What a log and its journal say of a queue.
+#[derive(Debug, Default)]
+struct Found {
+    kept: Vec<Kept>,
+    past: Past,
+    /// Messages of transactions that were not committed.
+    abandoned: RangeSet,
+}
+
 /// Every message the log holds that is not done.
-fn scan(recovered: &storage::Recovered, holds_until_due: bool) -> Result<Vec<Kept>, LogError> {
-    let mut kept: Vec<Kept> = Vec::new();
+fn scan(recovered: &storage::Recovered, rules: &Rules, known: &mut Known) -> Result<Found, LogError> {
+    let settled = &recovered.settled;
+    let mut found = Found::default();
+    found.past.given_out = match known.stopped {
+        true => settled.given_out.clone(),
+        false => RangeSet::from(0..recovered.next),
+    };
+    let mut last_transaction = recovered.last_transaction;
     let mut from = recovered.reader.start_offset();
     loop {
         let batches = recovered.reader.read(from, SCAN_BYTES)?;
         let Some(last) = batches.last() else {
-            return Ok(kept);
+            break;
         };
         from = last.last_offset() + 1;
         for record in batches.iter().flat_map(|batch| batch.records()) {
             let Ok(record) = record else { continue };
-            let Some(message) = stored::read(&record) else {
+            let Some((message, transaction)) = stored::read_with_transaction(&record) else {
                 continue;
             };
+            last_transaction = last_transaction.max(transaction);
             let offset = record.offset as u64;
-            if message.traits.persistent && !recovered.settled.contains(offset) {
-                keep(&mut kept, offset, &message, holds_until_due);
+            if !message.traits.persistent || settled.done.contains(offset) {
+                continue;
             }
+            if transaction.is_some_and(|number| !known.committed.contains(number)) {
+                found.abandoned.insert(offset);
+                continue;
+            }
+            found.keep(offset, &message, settled, rules);
         }
     }
+    known.next = known.next.max(last_transaction.map_or(0, |number| number + 1));
+    Ok(found)
 }
 
-fn keep(kept: &mut Vec<Kept>, offset: u64, message: &Message<'_>, holds_until_due: bool) {
-    let Traits { priority, .. } = message.traits;
-    let body_bytes = message.body_bytes();
-    // Elsewhere it does not matter, and would only keep runs apart.
-    let due_ms = if holds_until_due { message.traits.due_ms() } else { 0 };
-    match kept.last_mut() {
-        Some(last) if last.offsets.end == offset && (last.priority, last.due_ms) == (priority, due_ms) => {
-            last.offsets.end += 1;
-            last.body_bytes += body_bytes;
+impl Found {
+    fn keep(&mut self, offset: u64, message: &Message<'_>, settled: &Settled, rules: &Rules) {
+        let returns = settled.returns.get(&offset).copied().unwrap_or(0);
+        if returns > 0 {
+            self.past.returns.insert(offset, returns);
         }
-        _ => kept.push(Kept { offsets: offset..offset + 1, priority, body_bytes, due_ms }),
+        if settled.unwanted.contains(offset) {
+            self.past.leaving.insert(offset, Reason::Rejected);
+        } else if rules.is_past_delivery_limit(returns) {
+            self.past.leaving.insert(offset, Reason::DeliveryLimit);
+        } else {
+            // Elsewhere it does not matter when it is due, and would only keep runs apart.
+            let due_ms = if rules.holds_until_due { message.traits.due_ms() } else { 0 };
+            let (priority, body_bytes) = (message.traits.priority, message.body_bytes());
+            Kept::push(&mut self.kept, Kept { offsets: offset..offset + 1, priority, body_bytes, due_ms });
+        }
     }
 }

@@ -6,8 +6,8 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cauce_core::message::{Block, BlockBuilder};
-use cauce_core::queue::{ConsumerId, Effect, Effects, Holder, Outcome, Picks, Published, Queue, Reason};
+use cauce_core::message::BlockBuilder;
+use cauce_core::queue::{ConsumerId, Effect, Effects, Holder, Outcome, Published, Queue, Reason};
 use cauce_core::range_set::RangeSet;
 use cauce_log::{BatchBuilder, LogReader};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -17,11 +17,13 @@ use crate::clock::now_ms;
 use crate::dead_letter::{self, Receipt as DeadLetterReceipt};
 use crate::limits::{LOAD_BYTES, TURN_COMMANDS_MAX};
 use crate::queue_handle::{
-    ConfirmTag, DeleteError, Event, Link, QueueCommand, QueueHandle, Receipts, Status, ToConsumer,
+    ConfirmTag, DeleteError, Event, Link, QueueCommand, QueueHandle, Receipts, Share, Status, ToConsumer,
     answer_for_the_gone,
 };
+use crate::settled::Notes;
 use crate::storage::{Job, QueueId, report_damage};
 use crate::stored;
+use crate::transactions::Part;
 use crate::vhost::Vhost;
 
 /// A confirm that waits for the log.
@@ -29,6 +31,24 @@ use crate::vhost::Vhost;
 enum Pending {
     Tag(Link, ConfirmTag),
     DeadLetter(Arc<DeadLetterReceipt>),
+}
+
+/// A part of a transaction that came this turn.
+#[derive(Debug)]
+struct Preparing {
+    transaction: u64,
+    /// Its messages.
+    offsets: Range<u64>,
+    notes: Notes,
+    done: oneshot::Sender<()>,
+}
+
+/// How a transaction will end deliveries, once it is committed.
+#[derive(Debug)]
+struct Ending {
+    settles: Vec<(Outcome, Vec<u64>)>,
+    /// Notes about them were written.
+    noted: bool,
 }
 
 pub(crate) struct QueueTask {
@@ -47,6 +67,13 @@ pub(crate) struct QueueTask {
     arrived: Vec<(u64, Pending)>,
     links: HashMap<ConsumerId, Link, foldhash::fast::RandomState>,
     gets: Vec<(u64, Link)>,
+    preparing: Vec<Preparing>,
+    /// By transaction.
+    endings: HashMap<u64, Ending, foldhash::fast::RandomState>,
+    /// Transactions whose notes count from this turn on.
+    committed: Vec<u64>,
+    /// Transactions of this turn without a number, which wait for what it writes.
+    flushing: Vec<oneshot::Sender<()>>,
     /// Who asked for the state of the queue after this turn.
     asked: Vec<oneshot::Sender<Status>>,
     /// Sent to connections that are gone.
@@ -80,6 +107,10 @@ impl QueueTask {
             arrived: Vec::new(),
             links: HashMap::default(),
             gets: Vec::new(),
+            preparing: Vec::new(),
+            endings: HashMap::default(),
+            committed: Vec::new(),
+            flushing: Vec::new(),
             asked: Vec::new(),
             bounced: Vec::new(),
             up: Up::default(),
@@ -90,6 +121,8 @@ impl QueueTask {
 
     async fn run(mut self, mut mailbox: UnboundedReceiver<QueueCommand>) {
         let mut commands = Vec::with_capacity(TURN_COMMANDS_MAX);
+        // What leaves the queue needs the exchanges and bindings that come back after it.
+        self.vhost.started().await;
         self.finish_turn();
         loop {
             let wake_at = self.queue.next_timeout();
@@ -105,20 +138,28 @@ impl QueueTask {
                 () = timeout => self.queue.on_timeout(now_ms(), &mut self.effects),
             }
             let now_ms = now_ms();
-            let mut ended = false;
+            let mut end = None;
             let mut turn = commands.drain(..);
             for command in turn.by_ref() {
-                if self.obey(command, now_ms).is_break() {
-                    ended = true;
+                if let ControlFlow::Break(how) = self.obey(command, now_ms) {
+                    end = Some(how);
                     break;
                 }
             }
-            if ended {
-                self.finish_turn();
-                self.answer_the_rest(turn, mailbox);
-                return self.vhost.storage().send(Job::Forget { queue: self.handle.id });
-            }
             self.finish_turn();
+            match end {
+                None => {}
+                Some(End::Deleted) => {
+                    self.answer_the_rest(turn, mailbox);
+                    return self.vhost.storage().send(Job::Forget { queue: self.handle.id });
+                }
+                Some(End::Stopped(done)) => {
+                    self.remember_given_out();
+                    let _ = done.send(());
+                    // The node ends. Until it has, nobody may take this queue for one that is gone.
+                    return std::future::pending().await;
+                }
+            }
         }
     }
 
@@ -136,12 +177,12 @@ impl QueueTask {
         turn.chain(late).for_each(answer_for_the_gone);
     }
 
-    fn obey(&mut self, command: QueueCommand, now_ms: i64) -> ControlFlow<()> {
+    fn obey(&mut self, command: QueueCommand, now_ms: i64) -> ControlFlow<End> {
         let out = &mut self.effects;
         match command {
-            QueueCommand::Publish { block, picks, receipts, permit } => {
-                self.publish(&block, &picks, receipts, now_ms);
-                drop(permit);
+            QueueCommand::Publish { share, room } => {
+                self.publish(share, now_ms);
+                drop(room);
             }
             QueueCommand::Subscribe { consumer, subscription, link, done } => {
                 let answer = self.queue.subscribe(consumer, subscription, now_ms, out);
@@ -184,13 +225,19 @@ impl QueueTask {
                 self.confirm_below(upto);
             }
             QueueCommand::Evict => self.queue.evict(),
+            QueueCommand::Prepare { transaction, part, room, done } => {
+                self.prepare(transaction, part, done, now_ms);
+                drop(room);
+            }
+            QueueCommand::Commit { transaction } => self.commit(transaction, now_ms),
+            QueueCommand::Stop { done } => return ControlFlow::Break(End::Stopped(done)),
         }
         ControlFlow::Continue(())
     }
 
-    fn publish(&mut self, block: &Arc<Block>, picks: &Picks, receipts: Receipts, now_ms: i64) {
+    fn publish(&mut self, Share { block, picks, receipts }: Share, now_ms: i64) {
         self.placed.clear();
-        self.queue.publish(block, picks, now_ms, &mut self.effects, &mut self.placed);
+        self.queue.publish(&block, &picks, now_ms, &mut self.effects, &mut self.placed);
         match receipts {
             Receipts::Nobody => {}
             Receipts::Connection { link, tags } => {
@@ -216,7 +263,7 @@ impl QueueTask {
         if_unused: bool,
         if_empty: bool,
         done: oneshot::Sender<Result<u64, DeleteError>>,
-    ) -> ControlFlow<()> {
+    ) -> ControlFlow<End> {
         let refusal = if if_unused && self.queue.consumer_count() > 0 {
             Some(DeleteError::InUse)
         } else if if_empty && self.queue.ready_count() > 0 {
@@ -231,7 +278,57 @@ impl QueueTask {
         let ready = self.queue.ready_count();
         self.queue.close(&mut self.effects);
         let _ = done.send(Ok(ready));
-        ControlFlow::Break(())
+        ControlFlow::Break(End::Deleted)
+    }
+
+    fn prepare(&mut self, transaction: Option<u64>, part: Part, done: oneshot::Sender<()>, now_ms: i64) {
+        let Part { block, picks, settles, .. } = part;
+        self.placed.clear();
+        let Some(transaction) = transaction else {
+            self.queue.publish(&block, &picks, now_ms, &mut self.effects, &mut self.placed);
+            self.settle_all(settles, now_ms);
+            return self.flushing.push(done);
+        };
+        let from = self.queue.next_offset();
+        self.queue.prepare(transaction, &block, &picks, &mut self.placed);
+        let offsets = from..self.queue.next_offset();
+        let notes = self.notes_of(&settles);
+        self.endings.insert(transaction, Ending { settles, noted: !notes.is_empty() });
+        self.preparing.push(Preparing { transaction, offsets, notes, done });
+    }
+
+    fn commit(&mut self, transaction: u64, now_ms: i64) {
+        let Some(Ending { settles, noted }) = self.endings.remove(&transaction) else {
+            return;
+        };
+        self.queue.commit(transaction, now_ms, &mut self.effects);
+        self.settle_all(settles, now_ms);
+        if noted {
+            self.committed.push(transaction);
+        }
+    }
+
+    fn settle_all(&mut self, settles: Vec<(Outcome, Vec<u64>)>, now_ms: i64) {
+        for (outcome, offsets) in settles {
+            self.queue.settle(offsets, outcome, now_ms, &mut self.effects);
+        }
+    }
+
+    /// What a restart must know of such an end of deliveries, as far as their messages are in the log.
+    fn notes_of(&self, settles: &[(Outcome, Vec<u64>)]) -> Notes {
+        let mut notes = Notes::default();
+        let dead_letters = self.queue.rules().dead_letters;
+        for (outcome, offsets) in settles {
+            let kept = |offset: &&u64| self.queue.holds(**offset) && self.written.contains(**offset);
+            for &offset in offsets.iter().filter(kept) {
+                match outcome {
+                    Outcome::Release => notes.returned.push((offset, self.queue.returns_of(offset) + 1)),
+                    Outcome::Reject if dead_letters => add_offset(&mut notes.unwanted, offset),
+                    Outcome::Reject | Outcome::Accept => add_offset(&mut notes.done, offset),
+                }
+            }
+        }
+        notes
     }
 
     fn status(&self) -> Status {
@@ -248,7 +345,8 @@ impl QueueTask {
         self.decide_confirms();
         self.send_up();
         self.take_back_bounced();
-        self.settle_written();
+        self.write_notes();
+        self.answer_transactions();
         if self.vhost.memory().is_paging() {
             self.queue.evict();
         }
@@ -275,6 +373,9 @@ impl QueueTask {
         }
         for (link, confirms) in self.up.confirms.drain(..) {
             let _ = link.send(Event::Confirmed(confirms));
+        }
+        for (link, consumer) in self.up.cancels.drain(..) {
+            let _ = link.send(Event::Cancelled { consumer });
         }
     }
 
@@ -309,7 +410,7 @@ impl QueueTask {
                 }
                 Effect::Cancel { consumer } => {
                     if let Some(link) = self.links.get(&consumer) {
-                        let _ = link.send(Event::Cancelled { consumer });
+                        self.up.cancels.push((link.clone(), consumer));
                     }
                 }
                 Effect::Overdue { holder } => {
@@ -347,7 +448,7 @@ impl QueueTask {
     fn write_arrivals(&mut self) {
         let durable = self.queue.rules().durable;
         let paging = self.vhost.memory().is_paging();
-        let (batch, written) = (&mut self.batch, &mut self.written);
+        let (batch, written, preparing) = (&mut self.batch, &mut self.written, &self.preparing);
         let mut empty = true;
         self.queue.take_unwritten(
             |message| paging || (durable && message.traits.persistent),
@@ -356,7 +457,8 @@ impl QueueTask {
                     batch.start(offset as i64, message.traits.arrived_ms);
                     empty = false;
                 }
-                stored::push(batch, offset, &message);
+                let transaction = preparing.iter().find(|part| part.offsets.contains(&offset));
+                stored::push(batch, offset, &message, transaction.map(|part| part.transaction));
                 written.insert(offset);
             },
         );
@@ -367,23 +469,49 @@ impl QueueTask {
         }
     }
 
-    /// Only what is in the log needs remembering as done.
-    fn settle_written(&mut self) {
-        let mut offsets: Vec<Range<u64>> = Vec::new();
-        for range in self.effects.drain_settled() {
-            for offset in range {
-                if !self.written.remove(offset) {
-                    continue;
-                }
-                match offsets.last_mut() {
-                    Some(last) if last.end == offset => last.end += 1,
-                    _ => offsets.push(offset..offset + 1),
-                }
+    /// What became of messages; only of what is in the log it needs remembering.
+    fn write_notes(&mut self) {
+        let queue = self.handle.id;
+        for transaction in self.committed.drain(..) {
+            self.vhost.storage().send(Job::Committed { queue, transaction });
+        }
+        let mut notes = Notes::default();
+        for offset in self.effects.drain_settled().flatten() {
+            if self.written.remove(offset) {
+                add_offset(&mut notes.done, offset);
             }
         }
-        if !offsets.is_empty() {
+        let written = &self.written;
+        notes.returned.extend(self.effects.drain_returned().filter(|(offset, _)| written.contains(*offset)));
+        if !notes.is_empty() {
+            self.vhost.storage().send(Job::Settle { queue, notes, floor: self.queue.floor() });
+        }
+    }
+
+    /// Transactions hear when what they brought this turn is safe.
+    fn answer_transactions(&mut self) {
+        let queue = self.handle.id;
+        for Preparing { transaction, offsets, notes, done } in self.preparing.drain(..) {
+            let mut writes = offsets.into_iter().any(|offset| self.written.contains(offset));
+            if !notes.is_empty() {
+                writes = true;
+                self.vhost.storage().send(Job::Prepare { queue, transaction, notes });
+            }
+            if writes {
+                self.vhost.storage().send(Job::Flush { done });
+            }
+        }
+        for done in self.flushing.drain(..) {
+            self.vhost.storage().send(Job::Flush { done });
+        }
+    }
+
+    fn remember_given_out(&mut self) {
+        let given_out: Vec<Range<u64>> = self.queue.given_out().runs().collect();
+        let notes = Notes { given_out, ..Notes::default() };
+        if self.queue.rules().durable && !notes.is_empty() {
             let floor = self.queue.floor();
-            self.vhost.storage().send(Job::Settle { queue: self.handle.id, offsets, floor });
+            self.vhost.storage().send(Job::Settle { queue: self.handle.id, notes, floor });
         }
     }
 
@@ -403,6 +531,20 @@ impl QueueTask {
             let (_, pending) = self.pending.pop_front().expect("seen above");
             self.up.confirm_pending(pending);
         }
+    }
+}
+
+/// How a queue's task ends.
+enum End {
+    Deleted,
+    Stopped(oneshot::Sender<()>),
+}
+
+/// Offsets mostly come in a row: the last range grows instead of a new one.
+fn add_offset(ranges: &mut Vec<Range<u64>>, offset: u64) {
+    match ranges.last_mut() {
+        Some(last) if last.end == offset => last.end += 1,
+        _ => ranges.push(offset..offset + 1),
     }
 }
 
@@ -441,6 +583,8 @@ fn load(handle: &Arc<QueueHandle>, vhost: &Arc<Vhost>, reader: Option<LogReader>
 struct Up {
     deliveries: Vec<(Link, Vec<ToConsumer>)>,
     confirms: Vec<(Link, Vec<(ConfirmTag, bool)>)>,
+    /// They hear of it after all they were sent.
+    cancels: Vec<(Link, ConsumerId)>,
 }
 
 impl Up {

@@ -73,6 +73,11 @@ impl Vhost {
         &self.shared.memory
     }
 
+    /// Waits until all that was defined is back.
+    pub(crate) async fn started(&self) {
+        self.shared.started().await;
+    }
+
     pub(crate) fn storage(&self) -> &Storage {
         &self.shared.storage
     }
@@ -144,12 +149,12 @@ impl Vhost {
         self.delays.write().insert(exchange.into(), handle);
     }
 
-    /// The numbers of every queue, those of delayed exchanges included.
-    pub(crate) fn queue_ids(&self) -> Vec<QueueId> {
+    /// Every queue, those of delayed exchanges included.
+    pub(crate) fn all_queues(&self) -> Vec<Arc<QueueHandle>> {
         let topology = self.topology();
         let delays = self.delays.read();
-        let queues = topology.queues().map(|entry| entry.handle.id);
-        queues.chain(delays.values().map(|handle| handle.id)).collect()
+        let queues = topology.queues().map(|entry| entry.handle.clone());
+        queues.chain(delays.values().cloned()).collect()
     }
 
     pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<Saved, TopologyError> {

@@ -13,6 +13,14 @@ pub struct RangeSet {
     count: u64,
 }
 
+impl From<Range<u64>> for RangeSet {
+    fn from(range: Range<u64>) -> RangeSet {
+        let mut set = RangeSet::default();
+        set.insert_range(range);
+        set
+    }
+}
+
 impl RangeSet {
     pub fn new() -> RangeSet {
         RangeSet::default()

@@ -28,9 +28,8 @@ const SCAN_CHUNK_BYTES: usize = 1 << 20;
 const SUFFIX: &str = "journal";
 const NUMBER_DIGITS: usize = 20;
 
-/// Without a flush a journal may be rewritten again and again. Then the file that was the last to be flushed is kept, and
-/// the one before the newest.
-const OLDER_FILES_MAX: usize = 2;
+/// Crashes, and no flush between them, may leave more and more older files. Beyond this opening flushes.
+const OLDER_FILES_MAX: usize = 8;
 
 /// The key of records that belong to the snapshot; changes have none.
 const SNAPSHOT_KEY: &[u8] = b"snapshot";
@@ -45,6 +44,8 @@ pub struct Journal {
     number: u64,
     /// The numbers of older files, rising, which serve if this one does not survive.
     older: Vec<u64>,
+    /// Files after this one are of this process and not flushed. Of these, the last and the one before are enough.
+    kept: u64,
     file: Arc<dyn DiskFile>,
     len: u64,
     snapshot_bytes: u64,
@@ -69,6 +70,7 @@ impl Journal {
             dir,
             number,
             older,
+            kept: number,
             file,
             len: contents.len,
             snapshot_bytes: contents.snapshot_bytes,
@@ -104,8 +106,7 @@ impl Journal {
 
     /// Replaces all that was appended by a snapshot.
     pub fn rewrite(&mut self, entries: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<(), LogError> {
-        if self.older.len() == OLDER_FILES_MAX {
-            let superseded = self.older.pop().expect("there are some");
+        if let Some(superseded) = self.older.pop_if(|number| *number > self.kept) {
             self.disk.remove_file(&path_of(&self.dir, superseded))?;
         }
         let number = self.number + 1;
@@ -134,6 +135,7 @@ impl Journal {
             dirty.add_names_in(&self.dir);
             dirty.add_names_above(&self.dir);
         }
+        self.kept = self.number;
         self.older.drain(..).for_each(|number| dirty.remove_after(path_of(&self.dir, number)));
         dirty
     }
@@ -250,6 +252,10 @@ fn open_newest_whole(
     numbers.retain(|other| *other < number);
     if contents.recovery.truncated_bytes > 0 {
         file.set_len(contents.len)?;
+    }
+    if numbers.len() > OLDER_FILES_MAX {
+        disk.sync(std::slice::from_ref(&file), &[dir.to_owned()])?;
+        numbers.drain(..).try_for_each(|older| disk.remove_file(&path_of(dir, older)))?;
     }
     Ok((number, file, contents))
 }

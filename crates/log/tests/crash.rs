@@ -9,6 +9,7 @@ use bytes::Bytes;
 use cauce_log::{Dirty, Log, MemoryDisk};
 use common::{batch, content_of, disk_with, offsets_of, open, read_all};
 use proptest::collection::vec;
+use proptest::option::of;
 use proptest::prelude::*;
 
 const SEGMENT_BYTES: u64 = 600;
@@ -54,6 +55,20 @@ proptest! {
             for torn in 0..4 {
                 check_survivor(&disk.crash(Some(seed.wrapping_add(torn))), &told);
             }
+        }
+    }
+
+    #[test]
+    fn power_cuts_in_life_after_life_take_nothing_that_was_promised(
+        lives in vec((vec(a_step(), 1..12), 0..40u64, of(any::<u64>())), 1..6),
+    ) {
+        let mut disk = MemoryDisk::new();
+        let mut told = Told::default();
+        for (steps, syncs, torn) in lives {
+            disk.freeze_at_sync(syncs);
+            live(&disk, &steps, syncs, &mut told);
+            disk = disk.crash(torn);
+            check_survivor(&disk.crash(None), &told);
         }
     }
 
@@ -162,11 +177,17 @@ fn a_step() -> impl Strategy<Value = Step> {
 /// Runs the steps on a disk whose power goes after `syncs` flushes.
 fn run(disk: &MemoryDisk, steps: &[Step], syncs: u64) -> Told {
     let mut told = Told::default();
+    live(disk, steps, syncs, &mut told);
+    told
+}
+
+fn live(disk: &MemoryDisk, steps: &[Step], syncs: u64, told: &mut Told) {
     let mut dirty = Dirty::default();
     let (mut log, _) = open(disk, SEGMENT_BYTES);
+    told.appended = read_all(&log);
     for step in steps {
         match step {
-            Step::Append(batches) => append(&mut log, batches, &mut told),
+            Step::Append(batches) => append(&mut log, batches, told),
             Step::Flush => {
                 let end = log.end_offset();
                 dirty.add(log.take_dirty().unwrap());
@@ -191,7 +212,6 @@ fn run(disk: &MemoryDisk, steps: &[Step], syncs: u64) -> Told {
             }
         }
     }
-    told
 }
 
 fn append(log: &mut Log, shapes: &[(i64, usize, i64)], told: &mut Told) {

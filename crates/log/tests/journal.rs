@@ -9,6 +9,7 @@ use bytes::Bytes;
 use cauce_log::{Disk, Journal, MemoryDisk, Recovery};
 use common::{content_of, disk_with};
 use proptest::collection::vec;
+use proptest::option::of;
 use proptest::prelude::*;
 
 const DIR: &str = "queue/settled";
@@ -182,6 +183,22 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn power_cuts_in_life_after_life_leave_a_state_that_was_reached(
+        lives in vec((vec(a_step(), 1..8), 0..25u64, of(any::<u64>())), 1..8),
+    ) {
+        let mut disk = MemoryDisk::new();
+        let mut states = vec![Vec::new()];
+        for (steps, syncs, torn) in lives {
+            disk.freeze_at_sync(syncs);
+            live(&disk, &steps, syncs, &mut states);
+            disk = disk.crash(torn);
+            check_survivor(&disk.crash(None), &states);
+        }
+    }
+}
+
 fn a_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => any::<u8>().prop_map(Step::Append),
@@ -193,8 +210,14 @@ fn a_step() -> impl Strategy<Value = Step> {
 
 /// Every list of entries the journal has held from the last promise on, the promised one first.
 fn run(disk: &MemoryDisk, steps: &[Step], syncs: u64) -> Vec<Vec<Bytes>> {
+    let mut states = Vec::new();
+    live(disk, steps, syncs, &mut states);
+    states
+}
+
+fn live(disk: &MemoryDisk, steps: &[Step], syncs: u64, states: &mut Vec<Vec<Bytes>>) {
     let (mut journal, mut entries, _) = open(disk);
-    let mut states = vec![entries.clone()];
+    states.push(entries.clone());
     for step in steps {
         let mut is_promise = false;
         match step {
@@ -223,7 +246,6 @@ fn run(disk: &MemoryDisk, steps: &[Step], syncs: u64) -> Vec<Vec<Bytes>> {
         }
         states.push(entries.clone());
     }
-    states
 }
 
 fn check_survivor(disk: &MemoryDisk, states: &[Vec<Bytes>]) {

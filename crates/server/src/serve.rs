@@ -24,9 +24,6 @@ const MEMORY_REVIEW: Duration = Duration::from_millis(20);
 /// How often the free disk space is looked at.
 const DISK_REVIEW: Duration = Duration::from_secs(1);
 
-/// Free bytes below which publishers wait; RabbitMQ's default `disk_free_limit`.
-const DISK_FREE_BYTES_MIN: u64 = 50_000_000;
-
 /// How long clients have to leave when the broker stops.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -71,7 +68,10 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     let _lock = directory::claim(&config.data)?;
     let disk = Arc::new(FileDisk::new(config.data.clone(), FlushStrategy::Adaptive));
     let memory_bytes = config.memory_bytes;
-    let node = Node::start(disk.clone(), NodeConfig { flush: config.flush, memory_bytes })?;
+    let node = Node::start(
+        disk.clone(),
+        NodeConfig { flush: config.flush, memory_bytes, consumer_timeout_ms: None },
+    )?;
     let io = |error| ServeError::Io { what: format!("listening on {}", config.amqp), error };
     let listener = TcpListener::bind(&config.amqp).await.map_err(io)?;
     let address = listener.local_addr().map_err(io)?;
@@ -80,8 +80,8 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
         tracing::debug!(what, address, "asked for, and not served yet");
     }
     tokio::spawn(watch_memory(node.clone()));
-    tokio::spawn(watch_disk(disk, node.clone()));
-    let listening = tokio::spawn(amqp::listen(listener, node.clone(), amqp::Limits::default()));
+    tokio::spawn(watch_disk(disk, node.clone(), config.disk_free_bytes_min));
+    let listening = tokio::spawn(amqp::listen(listener, node.clone(), config.limits));
     if flags.print_ports {
         println!("{}", serde_json::json!({ "amqp": address.to_string() }));
     }
@@ -109,10 +109,10 @@ async fn watch_memory(node: Arc<Node>) {
     }
 }
 
-async fn watch_disk(disk: Arc<FileDisk>, node: Arc<Node>) {
+async fn watch_disk(disk: Arc<FileDisk>, node: Arc<Node>, free_bytes_min: u64) {
     loop {
         match disk.free_bytes() {
-            Ok(free_bytes) => node.memory().set_disk_alarm(free_bytes < DISK_FREE_BYTES_MIN),
+            Ok(free_bytes) => node.memory().set_disk_alarm(free_bytes < free_bytes_min),
             Err(error) => tracing::warn!(%error, "cannot tell how much disk is free"),
         }
         tokio::time::sleep(DISK_REVIEW).await;

@@ -1,9 +1,10 @@
 //! The log behind the queue: what it takes over at the start, writes, lets go of and loads again.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Effect, Effects, Picks, Queue};
+use super::{Effect, Effects, Picks, Queue, Reason};
 use crate::message::{Block, Message};
 use crate::range_set::RangeSet;
 
@@ -17,28 +18,56 @@ pub struct Kept {
     pub due_ms: i64,
 }
 
+impl Kept {
+    pub(super) fn len(&self) -> u64 {
+        self.offsets.end - self.offsets.start
+    }
+
+    /// Adds a run behind others: the last of them grows if it goes on alike.
+    pub fn push(runs: &mut Vec<Kept>, next: Kept) {
+        let alike = |last: &Kept| {
+            last.offsets.end == next.offsets.start
+                && (last.priority, last.due_ms) == (next.priority, next.due_ms)
+        };
+        match runs.last_mut() {
+            Some(last) if alike(last) => {
+                last.offsets.end = next.offsets.end;
+                last.body_bytes += next.body_bytes;
+            }
+            _ => runs.push(next),
+        }
+    }
+}
+
+/// What happened before a restart to messages that a log still holds.
+#[derive(Debug, Clone, Default)]
+pub struct Past {
+    /// These were given out, or may have been.
+    pub given_out: RangeSet,
+    /// How often they came back; only those that did.
+    pub returns: BTreeMap<u64, u32>,
+    /// These were on their way to dead letters.
+    pub leaving: BTreeMap<u64, Reason>,
+}
+
 impl Queue {
-    /// Takes over what a log holds: `kept` says every offset that is in it and not settled, with its
-    /// priority and body size. Offsets it skips below `next` are done.
+    /// Takes over what a log holds: `kept` says every offset that is in it and waits, with its
+    /// priority and body size. Offsets below `next` that neither it nor `past.leaving` names are done.
     pub fn recover(
         &mut self,
         next: u64,
         kept: impl IntoIterator<Item = Kept>,
-        certain: bool,
+        past: Past,
         out: &mut Effects,
     ) {
-        let mut waiting = RangeSet::new();
+        let mut unsettled = RangeSet::new();
         for kept in kept {
-            waiting.insert_range(kept.offsets.clone());
-            if self.rules.holds_until_due {
-                self.schedule.extend(kept.offsets.map(|offset| (kept.due_ms, offset)));
-            } else {
-                self.line.insert(kept.offsets, kept.priority);
-            }
-            self.ready_bytes += kept.body_bytes;
+            unsettled.insert_range(kept.offsets.clone());
+            self.admit(kept);
         }
+        past.leaving.keys().for_each(|&offset| unsettled.insert(offset));
         let mut done_from = 0;
-        for run in waiting.runs() {
+        for run in unsettled.runs() {
             self.settled.insert_range(done_from..run.start);
             done_from = run.end;
         }
@@ -46,8 +75,29 @@ impl Queue {
         self.next = next;
         self.window.start_at(next);
         self.stored_upto = next;
-        self.uncertain_below = if certain { 0 } else { next };
+        self.given_out_before = past.given_out;
+        self.returns = past.returns;
+        for (offset, reason) in past.leaving {
+            self.leave(offset, reason, out);
+        }
         self.want_head(out);
+    }
+
+    /// Messages that have their offsets take their places.
+    pub(super) fn admit(&mut self, kept: Kept) {
+        if self.rules.holds_until_due {
+            self.schedule.extend(kept.offsets.map(|offset| (kept.due_ms, offset)));
+        } else {
+            self.line.insert(kept.offsets, kept.priority);
+        }
+        self.ready_bytes += kept.body_bytes;
+    }
+
+    /// What the next run must mark as redelivered, for [`Past::given_out`]; some of it may be done.
+    pub fn given_out(&self) -> RangeSet {
+        let mut given_out = self.given_out_before.clone();
+        self.held.keys().for_each(|&offset| given_out.insert(offset));
+        given_out
     }
 
     /// Messages that came since the last call, are not done and should be in the log: `wanted` picks

@@ -1,9 +1,9 @@
 //! A queue: a log with one cursor and its exceptions, as a machine that takes calls and pushes effects.
 //!
 //! Every message has an offset. An unsettled offset is in exactly one place: *ready* (waiting),
-//! *held* (given out, not settled) or *leaving* (on its way to dead letters). What is ready is kept as
-//! runs of offsets, so a million waiting messages cost as much as one; the messages themselves are in
-//! memory or in the log.
+//! *prepared* (brought by a transaction that is not committed), *held* (given out, not settled) or
+//! *leaving* (on its way to dead letters). What is ready is kept as runs of offsets, so a million waiting
+//! messages cost as much as one; the messages themselves are in memory or in the log.
 //!
 //! The queue reads no clock: `now_ms` is milliseconds since 1970-01-01 UTC. Its task calls
 //! [`Queue::on_timeout`] when [`Queue::next_timeout`] has come, and ends each turn with
@@ -20,6 +20,7 @@ mod rules;
 mod serving;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 use consumers::Consumers;
 use line::Line;
+use transaction::Prepared;
 use window::Window;
 
 use crate::message::Block;
@@ -35,7 +37,7 @@ use crate::range_set::RangeSet;
 
 pub use consumers::{ConsumerId, SharedLimit, Subscription};
 pub use effects::{Delivery, Effect, Effects, Reason};
-pub use loading::Kept;
+pub use loading::{Kept, Past};
 pub use rules::{Overflow, Rules};
 pub use window::Picks;
 
@@ -95,6 +97,10 @@ pub struct Queue {
     /// By offset.
     held: HashMap<u64, Held, foldhash::fast::RandomState>,
     leaving: BTreeMap<u64, Reason>,
+    /// What transactions brought, each until it is committed.
+    prepared: BTreeMap<u64, Prepared>,
+    prepared_count: u64,
+    prepared_bytes: u64,
     /// Those of `leaving` that must be loaded before they can go.
     unannounced: BTreeSet<u64>,
     /// Given back while not in memory: loaded first, since its priority and size say where it stands.
@@ -102,8 +108,8 @@ pub struct Queue {
     settled: RangeSet,
     /// How often an offset came back; only those that did.
     returns: BTreeMap<u64, u32>,
-    /// Below this offset nobody knows what was given out before the restart, so all counts as redelivered.
-    uncertain_below: u64,
+    /// Given out before a restart, as far as anybody knows.
+    given_out_before: RangeSet,
     window: Window,
     /// Everything below that was offered to the log is in it, as safely as the log promises.
     stored_upto: u64,
@@ -138,11 +144,14 @@ impl Queue {
             ready_bytes: 0,
             held: HashMap::default(),
             leaving: BTreeMap::new(),
+            prepared: BTreeMap::new(),
+            prepared_count: 0,
+            prepared_bytes: 0,
             unannounced: BTreeSet::new(),
             strays: BTreeSet::new(),
             settled: RangeSet::new(),
             returns: BTreeMap::new(),
-            uncertain_below: 0,
+            given_out_before: RangeSet::new(),
             window: Window::default(),
             stored_upto: 0,
             loading: false,
@@ -177,6 +186,20 @@ impl Queue {
 
     pub fn leaving_count(&self) -> u64 {
         self.leaving.len() as u64
+    }
+
+    /// Messages of transactions that are not committed.
+    pub fn prepared_count(&self) -> u64 {
+        self.prepared_count
+    }
+
+    pub fn holds(&self, offset: u64) -> bool {
+        self.held.contains_key(&offset)
+    }
+
+    /// How often the message came back.
+    pub fn returns_of(&self, offset: u64) -> u32 {
+        self.returns.get(&offset).copied().unwrap_or(0)
     }
 
     pub fn consumer_count(&self) -> usize {
@@ -363,8 +386,9 @@ impl Queue {
     fn release(&mut self, offset: u64, out: &mut Effects) {
         let returns = self.returns.entry(offset).or_insert(0);
         *returns += 1;
-        let returns = u64::from(*returns);
-        if self.rules.delivery_limit.is_some_and(|limit| returns > limit) {
+        let returns = *returns;
+        out.return_of(offset, returns);
+        if self.rules.is_past_delivery_limit(returns) {
             return self.leave(offset, Reason::DeliveryLimit, out);
         }
         if self.window.contains(offset) {

@@ -39,3 +39,10 @@ pub struct Rules {
     /// Milliseconds a consumer may hold a message.
     pub consumer_timeout_ms: Option<u64>,
 }
+
+impl Rules {
+    /// Whether a message that came back so often must leave.
+    pub fn is_past_delivery_limit(&self, returns: u32) -> bool {
+        self.delivery_limit.is_some_and(|limit| u64::from(returns) > limit)
+    }
+}

@@ -71,7 +71,7 @@ impl Queue {
             true => 0,
             false => self.returns.get(&offset).copied().unwrap_or(0),
         };
-        let redelivered = returns > 0 || offset < self.uncertain_below;
+        let redelivered = returns > 0 || self.given_out_before.contains(offset);
         if no_ack {
             self.finish(offset..offset + 1, out);
         } else {

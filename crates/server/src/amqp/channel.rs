@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use cauce_amqp::ContentAssembler;
+use cauce_amqp::reply::ReplyCode;
+use cauce_amqp::{Content, ContentAssembler};
 use cauce_broker::QueueHandle;
 use cauce_core::queue::{ConsumerId, SharedLimit};
 
 use super::confirms::Confirms;
+use super::fault::Fault;
 
 /// What a publish on the channel means.
 #[derive(Debug)]
@@ -22,6 +24,22 @@ pub(super) enum Mode {
 pub(super) struct Transaction {
     pub(super) publishes: Vec<OwnedPublish>,
     pub(super) settles: Vec<PendingSettle>,
+    bytes: usize,
+}
+
+/// Bytes that a transaction may publish: what it brings a queue is written as one record batch.
+const TRANSACTION_BYTES_MAX: usize = 512 << 20;
+
+impl Transaction {
+    pub(super) fn publish(&mut self, content: &Content<'_>) -> Result<(), Fault> {
+        self.bytes += content.properties.len() + content.body.len();
+        if self.bytes > TRANSACTION_BYTES_MAX {
+            let text = format!("a transaction publishes more than {TRANSACTION_BYTES_MAX} bytes");
+            return Err(Fault::new(ReplyCode::PreconditionFailed, text));
+        }
+        self.publishes.push(OwnedPublish::from(content));
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
@@ -50,6 +68,8 @@ pub(super) struct Unsettled {
 
 #[derive(Debug)]
 pub(super) struct Channel {
+    /// Which of the channels that had its number; answers to an earlier one are not for it.
+    pub(super) life: u32,
     pub(super) content: ContentAssembler,
     pub(super) mode: Mode,
     /// By delivery tag, from `first_tag` on; `None` is settled.
@@ -67,8 +87,9 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(body_bytes_max: u64) -> Channel {
+    pub(super) fn new(life: u32, body_bytes_max: u64) -> Channel {
         Channel {
+            life,
             content: ContentAssembler::new(body_bytes_max),
             mode: Mode::Plain,
             unsettled: VecDeque::new(),

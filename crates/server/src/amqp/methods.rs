@@ -1,12 +1,9 @@
 //! Every method a client may send on a channel, and what it is answered.
 
-use std::sync::Arc;
-
 use cauce_amqp::method::*;
 use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, RawTable};
-use cauce_broker::QueueHandle;
 use cauce_core::Value;
 use cauce_core::access::{Operation, Resource};
 use cauce_core::exchange::{Destination, ExchangeKind};
@@ -18,24 +15,19 @@ use super::confirms::Confirms;
 use super::connection::Connection;
 use super::fault::Fault;
 use super::publish::{Author, parse_expiration};
+use super::reply_to::{REPLY_TO, is_reply_queue};
+use super::settle::places;
 
 impl Connection {
     pub(super) async fn take_method(&mut self, number: u16, method: Method<'_>) -> Result<(), Fault> {
         match method {
-            Method::BasicAck(ack) => {
-                return self.settle(number, ack.delivery_tag, ack.multiple, Outcome::Accept);
-            }
+            Method::BasicAck(ack) => self.settle(number, ack.delivery_tag, ack.multiple, Outcome::Accept),
             Method::BasicNack(nack) => {
-                return self.settle(number, nack.delivery_tag, nack.multiple, unwanted(nack.requeue));
+                self.settle(number, nack.delivery_tag, nack.multiple, unwanted(nack.requeue))
             }
             Method::BasicReject(reject) => {
-                return self.settle(number, reject.delivery_tag, false, unwanted(reject.requeue));
+                self.settle(number, reject.delivery_tag, false, unwanted(reject.requeue))
             }
-            _ => {}
-        }
-        // All else may depend on what was published and settled before it.
-        self.hand_over().await;
-        match method {
             Method::ChannelClose(_) => {
                 self.drop_channel_state(number);
                 self.channels.remove(&number);
@@ -83,7 +75,7 @@ impl Connection {
             }
             Method::QueueUnbind(unbind) => {
                 let name = self.queue_name(number, unbind.queue)?;
-                if self.vhost.topology().queue(&name).is_some() {
+                if !is_reply_queue(&name) && self.vhost.topology().queue(&name).is_some() {
                     self.queue(&name)?;
                 }
                 let from = Destination::queue(&name);
@@ -193,6 +185,11 @@ impl Connection {
     }
 
     async fn declare_queue(&mut self, number: u16, declare: QueueDeclare<'_>) -> Result<(), Fault> {
+        if is_reply_queue(declare.queue) {
+            self.check_reply_queue(declare.queue)?;
+            let answer = QueueDeclareOk { queue: declare.queue, message_count: 0, consumer_count: 1 };
+            return self.say_unless(declare.no_wait, number, answer);
+        }
         let queue = if declare.passive {
             let name = self.queue_name(number, declare.queue)?;
             let queue = self.queue(&name)?;
@@ -250,6 +247,9 @@ impl Connection {
 
     async fn delete_queue(&mut self, number: u16, delete: QueueDelete<'_>) -> Result<(), Fault> {
         let name = self.queue_name(number, delete.queue)?;
+        if is_reply_queue(&name) {
+            return self.say_unless(delete.no_wait, number, QueueDeleteOk { message_count: 0 });
+        }
         self.check(Operation::Configure, Resource::Queue(&name))?;
         let deleted = self.vhost.delete_queue(&name, self.id, delete.if_unused, delete.if_empty).await?;
         let message_count = saturated(deleted);
@@ -327,31 +327,40 @@ impl Connection {
     async fn commit(&mut self, number: u16) -> Result<(), Fault> {
         let transaction = self.transaction(number)?;
         // All or nothing: what cannot be published is found before anything is.
-        if let Err(fault) = self.check_publishes(&transaction.publishes) {
-            let channel = self.channel(number);
-            channel.mode = Mode::Transaction(transaction);
+        if let Err(fault) = self.check_publishes(number, &transaction.publishes) {
+            self.channel(number).mode = Mode::Transaction(transaction);
             return Err(fault);
         }
+        // What others published and settled goes before.
+        self.hand_over_all().await;
         self.publisher.start_turn();
-        for publish in &transaction.publishes {
-            self.publish_now(number, &publish.content())?;
+        let mut publishes = transaction.publishes.iter();
+        let gathered = publishes.try_for_each(|publish| self.publish_now(number, &publish.content()));
+        let mut parts = self.publisher.take_parts(&self.vhost);
+        if let Err(fault) = gathered {
+            // An exchange went since the check.
+            self.channel(number).mode = Mode::Transaction(transaction);
+            return Err(fault);
         }
-        let mut settled: Vec<Arc<QueueHandle>> = Vec::new();
+        let places = transaction.settles.iter().map(|settle| places(&settle.unsettled)).sum();
         for settle in transaction.settles {
-            settled.extend(settle.unsettled.iter().map(|one| one.queue.clone()));
-            self.settle_now(number, settle.unsettled, settle.outcome);
+            self.settling.add(settle.unsettled, settle.outcome);
         }
-        settled.dedup_by(|one, other| Arc::ptr_eq(one, other));
-        self.hand_over_and_flush(&settled).await?;
+        self.settling.add_to(&mut parts, self.node.memory().gauge());
+        self.node.commit(parts).await;
+        self.release_places(number, places);
         self.say(number, TxCommitOk {});
         Ok(())
     }
 
-    fn check_publishes(&mut self, publishes: &[OwnedPublish]) -> Result<(), Fault> {
-        let author = Author { vhost: &self.vhost, node: &self.node, user: &self.user };
+    fn check_publishes(&mut self, number: u16, publishes: &[OwnedPublish]) -> Result<(), Fault> {
         for publish in publishes {
             let summary = PropertiesSummary::parse(&publish.properties)?;
             summary.expiration.map(parse_expiration).transpose()?;
+            if summary.reply_to == Some(REPLY_TO) {
+                self.with_reply_queue(number, &publish.properties)?;
+            }
+            let author = Author { vhost: &self.vhost, node: &self.node, user: &self.user };
             self.publisher.route(author, &publish.content(), &summary)?;
         }
         Ok(())

@@ -7,14 +7,18 @@ use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, DecodeError, carbon_copies, strip_bcc};
 use cauce_broker::{
-    ConfirmTag, EnvelopeFacts, Link, QueueHandle, Receipts, Vhost, clock, delay_ms, with_copies,
+    ConfirmTag, EnvelopeFacts, Link, Part, QueueHandle, Receipts, Share, Vhost, clock, delay_ms, with_copies,
 };
 use cauce_core::access::{Operation, Resource};
 use cauce_core::message::{BlockBuilder, Message, Traits};
 use cauce_core::queue::Picks;
 use cauce_core::topology::Routed;
 
+use super::backlog::Backlog;
+use super::channel::Mode;
+use super::connection::Connection;
 use super::fault::Fault;
+use super::reply_to::REPLY_TO;
 
 /// Routes remembered at a time; past it all are forgotten.
 const ROUTES_MAX: usize = 1024;
@@ -60,8 +64,9 @@ struct Group {
     tags: Vec<Option<ConfirmTag>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Publisher {
+    pub(super) backlog: Backlog,
     block: BlockBuilder,
     groups: Vec<Group>,
     routes: Routes,
@@ -74,6 +79,48 @@ pub(super) struct Author<'a> {
     pub(super) vhost: &'a Arc<Vhost>,
     pub(super) node: &'a cauce_broker::Node,
     pub(super) user: &'a str,
+}
+
+impl Connection {
+    pub(super) fn publish(&mut self, number: u16, content: &Content<'_>) -> Result<(), Fault> {
+        self.publishes = true;
+        let channel = self.channel(number);
+        if let Mode::Transaction(transaction) = &mut channel.mode {
+            return transaction.publish(content);
+        }
+        self.publish_now(number, content)
+    }
+
+    /// Routes the message and gathers it for its queues.
+    pub(super) fn publish_now(&mut self, number: u16, content: &Content<'_>) -> Result<(), Fault> {
+        let summary = PropertiesSummary::parse(content.properties)?;
+        if summary.reply_to == Some(REPLY_TO) {
+            let properties = self.with_reply_queue(number, content.properties)?;
+            return self.publish_now(
+                number,
+                &Content { properties: &properties, body: (&*content.body).into(), ..*content },
+            );
+        }
+        let ttl_ms = summary.expiration.map(parse_expiration).transpose()?;
+        let author = Author { vhost: &self.vhost, node: &self.node, user: &self.user };
+        let route = self.publisher.route(author, content, &summary)?;
+        if route.is_empty() && content.mandatory {
+            self.out.say_return(number, self.frame_max, content);
+        }
+        let channel = self.channels.get_mut(&number).expect("the content came on it");
+        let tag = match &mut channel.mode {
+            Mode::Confirm(confirms) => {
+                let sequence = confirms.published(route.len() as u32);
+                if confirms.has_first_news() {
+                    self.told_soon.push(number);
+                }
+                Some(ConfirmTag { channel: number, life: channel.life, sequence })
+            }
+            Mode::Transaction(_) | Mode::Plain => None,
+        };
+        self.publisher.add(content, &summary, ttl_ms, &route, tag);
+        Ok(())
+    }
 }
 
 impl Publisher {
@@ -201,8 +248,18 @@ impl Publisher {
         &mut self.groups[at]
     }
 
-    /// Hands over what was gathered; waits for queues that are full.
-    pub(super) async fn flush(&mut self, vhost: &Vhost, link: &Link) {
+    /// What was gathered, as the parts of a transaction.
+    pub(super) fn take_parts(&mut self, vhost: &Vhost) -> Vec<Part> {
+        let block = self.block.finish(vhost.memory().gauge());
+        let part = |Group { queue, indices, .. }| {
+            let (block, picks) = (block.clone(), Picks::from_indices(&indices));
+            Part { queue, block, picks, settles: Vec::new() }
+        };
+        self.groups.drain(..).map(part).collect()
+    }
+
+    /// Hands over what was gathered. What finds its queue full is in the backlog then.
+    pub(super) fn flush(&mut self, vhost: &Vhost, link: &Link) {
         if self.block.is_empty() {
             return;
         }
@@ -212,7 +269,8 @@ impl Publisher {
                 true => Receipts::Nobody,
                 false => Receipts::Connection { link: link.clone(), tags },
             };
-            queue.publish(block.clone(), Picks::from_indices(&indices), receipts).await;
+            let picks = Picks::from_indices(&indices);
+            self.backlog.add(queue, Share { block: block.clone(), picks, receipts });
         }
     }
 }

@@ -2,9 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use cauce_amqp::FRAME_MIN_SIZE;
 use cauce_broker::Flush;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
+
+use crate::amqp::Limits;
+
+/// Free bytes below which publishers wait; RabbitMQ's default `disk_free_limit`.
+const DISK_FREE_BYTES_MIN: u64 = 50_000_000;
+
+/// No message may be larger, whatever is configured; as in RabbitMQ.
+const BODY_BYTES_MAX: u64 = 512 << 20;
 
 /// Everything can also be said in the file, under the same names with `_` for `-`.
 #[derive(Debug, Default, Args)]
@@ -44,6 +53,21 @@ struct Settings {
     /// Memory for messages, such as 512M or 2G; above it publishers wait [default: 40 % of the machine's].
     #[arg(long, value_name = "SIZE", env = "CAUCE_MEMORY")]
     memory: Option<Size>,
+    /// Free disk, such as 50M or 2G, below which publishers wait [default: 50MB].
+    #[arg(long, value_name = "SIZE", env = "CAUCE_DISK_FREE_LIMIT")]
+    disk_free_limit: Option<Size>,
+    /// Largest body of an AMQP message, 512M at most [default: 128M].
+    #[arg(long, value_name = "SIZE", env = "CAUCE_MAX_MESSAGE_SIZE")]
+    max_message_size: Option<Size>,
+    /// Largest AMQP frame in bytes, at least 4096 [default: 131072].
+    #[arg(long, value_name = "BYTES", env = "CAUCE_FRAME_MAX")]
+    frame_max: Option<u32>,
+    /// Most channels of an AMQP connection; 0 for as many as the protocol has [default: 2047].
+    #[arg(long, value_name = "COUNT", env = "CAUCE_CHANNEL_MAX")]
+    channel_max: Option<u16>,
+    /// Seconds between heartbeats proposed to AMQP clients, who decide; 0 proposes none [default: 60].
+    #[arg(long, value_name = "SECONDS", env = "CAUCE_HEARTBEAT")]
+    heartbeat: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -67,6 +91,8 @@ pub(super) struct Config {
     pub(super) amqp: String,
     pub(super) flush: Flush,
     pub(super) memory_bytes: usize,
+    pub(super) disk_free_bytes_min: u64,
+    pub(super) limits: Limits,
     /// Listeners that were asked for and are not served yet.
     pub(super) not_served: Vec<(&'static str, String)>,
 }
@@ -77,12 +103,30 @@ pub(super) enum ConfigError {
     Read { path: PathBuf, error: std::io::Error },
     #[error("configuration file {}: {error}", path.display())]
     Parse { path: PathBuf, error: Box<toml::de::Error> },
+    #[error("frame-max is {0}, and must be {FRAME_MIN_SIZE} at least")]
+    FrameMax(u32),
+    #[error("max-message-size is {0}, and must be {BODY_BYTES_MAX} at most")]
+    MessageSize(u64),
+}
+
+impl Config {
+    fn check(&self) -> Result<(), ConfigError> {
+        match self.limits {
+            Limits { frame_max, .. } if frame_max < FRAME_MIN_SIZE => Err(ConfigError::FrameMax(frame_max)),
+            Limits { body_bytes_max, .. } if body_bytes_max > BODY_BYTES_MAX => {
+                Err(ConfigError::MessageSize(body_bytes_max))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Flags {
     pub(super) fn config(&self) -> Result<Config, ConfigError> {
         let file = self.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
-        Ok(self.settings.clone().or(file).filled())
+        let config = self.settings.clone().or(file).filled();
+        config.check()?;
+        Ok(config)
     }
 }
 
@@ -104,10 +148,29 @@ impl Settings {
             metrics: self.metrics.or(weaker.metrics),
             flush: self.flush.or(weaker.flush),
             memory: self.memory.or(weaker.memory),
+            disk_free_limit: self.disk_free_limit.or(weaker.disk_free_limit),
+            max_message_size: self.max_message_size.or(weaker.max_message_size),
+            frame_max: self.frame_max.or(weaker.frame_max),
+            channel_max: self.channel_max.or(weaker.channel_max),
+            heartbeat: self.heartbeat.or(weaker.heartbeat),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let usual = Limits::default();
+        Limits {
+            frame_max: self.frame_max.unwrap_or(usual.frame_max),
+            channel_max: self
+                .channel_max
+                .map_or(usual.channel_max, |most| if most == 0 { u16::MAX } else { most }),
+            body_bytes_max: self.max_message_size.map_or(usual.body_bytes_max, |Size(bytes)| bytes as u64),
+            heartbeat_s: self.heartbeat.unwrap_or(usual.heartbeat_s),
+            ..usual
         }
     }
 
     fn filled(self) -> Config {
+        let limits = self.limits();
         let not_served = [("kafka", self.kafka), ("http", self.http), ("metrics", self.metrics)];
         Config {
             data: self.data.unwrap_or_else(|| "cauce-data".into()),
@@ -117,6 +180,8 @@ impl Settings {
                 FlushSetting::Os => Flush::Os,
             },
             memory_bytes: self.memory.map_or_else(default_memory_bytes, |Size(bytes)| bytes),
+            disk_free_bytes_min: self.disk_free_limit.map_or(DISK_FREE_BYTES_MIN, |Size(bytes)| bytes as u64),
+            limits,
             not_served: not_served
                 .into_iter()
                 .filter_map(|(what, address)| address.map(|address| (what, address)))
@@ -190,6 +255,19 @@ mod tests {
         assert_eq!(config.flush, Flush::Os);
         assert_eq!(config.memory_bytes, 1 << 20);
         assert_eq!(config.data, PathBuf::from("cauce-data"));
+    }
+
+    #[test]
+    fn limits_are_those_asked_for_where_they_can_be() {
+        let file = "max_message_size = '1M'\nframe_max = 8192\nchannel_max = 0\nheartbeat = 7\ndisk_free_limit = '1G'";
+        let config = toml::from_str::<Settings>(file).unwrap().filled();
+        let Limits { frame_max, channel_max, body_bytes_max, heartbeat_s, .. } = config.limits;
+        assert_eq!((frame_max, channel_max, body_bytes_max, heartbeat_s), (8192, u16::MAX, 1 << 20, 7));
+        assert_eq!(config.disk_free_bytes_min, 1 << 30);
+        assert!(config.check().is_ok());
+        for wrong in ["frame_max = 4095", "max_message_size = '513M'"] {
+            assert!(toml::from_str::<Settings>(wrong).unwrap().filled().check().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -155,7 +155,7 @@ fn past_the_delivery_limit_a_message_leaves() {
     check(
         rules,
         "publish a; subscribe 1; release a; release a; release a",
-        &["deliver a to 1", "deliver a again to 1", "deliver a again to 1", "dead a DeliveryLimit"],
+        &["deliver a to 1", "deliver a again to 1", "deliver a again (2) to 1", "dead a DeliveryLimit"],
     );
 }
 

@@ -1,6 +1,6 @@
 //! Random runs, with a log in memory, against a model that keeps one plain entry for each message.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -8,9 +8,15 @@ use super::world::{Item, SimulatedLog, block_of, name_of};
 use crate::message::Traits;
 use crate::queue::*;
 
+/// Priority, size, persistence and lifetime of a message.
+type Sketch = (u8, usize, bool, Option<u64>);
+
 #[derive(Debug, Clone)]
 enum Op {
-    Publish(Vec<(u8, usize, bool, Option<u64>)>),
+    Publish(Vec<Sketch>),
+    Prepare(Vec<Sketch>),
+    /// The so many-th of those that are not.
+    Commit(usize),
     Subscribe {
         id: u64,
         no_ack: bool,
@@ -40,7 +46,9 @@ fn op() -> impl Strategy<Value = Op> {
     let message = (0u8..5, 0usize..9, prop::bool::weighted(0.8), prop::option::weighted(0.2, 0u64..40));
     let outcome = prop_oneof![Just(Outcome::Accept), Just(Outcome::Release), Just(Outcome::Reject)];
     prop_oneof![
-        6 => prop::collection::vec(message, 0..6).prop_map(Op::Publish),
+        6 => prop::collection::vec(message.clone(), 0..6).prop_map(Op::Publish),
+        2 => prop::collection::vec(message, 0..6).prop_map(Op::Prepare),
+        2 => (0usize..3).prop_map(Op::Commit),
         2 => (0u64..4, any::<bool>(), 0u32..4, 0u32..6)
             .prop_map(|(id, no_ack, prefetch, window)| Op::Subscribe { id, no_ack, prefetch, window }),
         1 => (0u64..4).prop_map(Op::Unsubscribe),
@@ -100,6 +108,8 @@ proptest! {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
+    /// By a transaction that is not committed.
+    Prepared(u64),
     Ready,
     Held,
     /// On its way out, and whether somebody was told.
@@ -128,6 +138,7 @@ struct Run {
     model: BTreeMap<u64, Entry>,
     /// The step drops whatever waits.
     purging: bool,
+    transactions: u64,
     gets: u64,
     gets_answered: u64,
 }
@@ -144,6 +155,7 @@ impl Run {
             load_from: None,
             model: BTreeMap::new(),
             purging: false,
+            transactions: 0,
             gets: 0,
             gets_answered: 0,
         }
@@ -152,7 +164,12 @@ impl Run {
     fn step(&mut self, op: Op) {
         let now_ms = self.now_ms;
         match op {
-            Op::Publish(messages) => self.publish(messages),
+            Op::Publish(messages) => self.publish(messages, None),
+            Op::Prepare(messages) => {
+                self.transactions += 1;
+                self.publish(messages, Some(self.transactions));
+            }
+            Op::Commit(nth) => self.commit(nth),
             Op::Subscribe { id, no_ack, prefetch, window } => {
                 let subscription = Subscription {
                     no_ack,
@@ -200,7 +217,7 @@ impl Run {
         self.compare();
     }
 
-    fn publish(&mut self, messages: Vec<(u8, usize, bool, Option<u64>)>) {
+    fn publish(&mut self, messages: Vec<Sketch>, transaction: Option<u64>) {
         let mut items = Vec::new();
         for (n, (priority, body_bytes, persistent, ttl_ms)) in messages.into_iter().enumerate() {
             let traits = Traits { persistent, priority, ttl_ms, arrived_ms: self.now_ms };
@@ -209,26 +226,39 @@ impl Run {
         }
         // Every other message of the block, as routing would pick.
         let picks: Vec<u32> = (0..items.len() as u32).filter(|n| n % 3 != 1).collect();
+        let (block, all) = (block_of(&items), Picks::from_indices(&picks));
         let mut placed = Vec::new();
-        self.queue.publish(
-            &block_of(&items),
-            &Picks::from_indices(&picks),
-            self.now_ms,
-            &mut self.out,
-            &mut placed,
-        );
+        match transaction {
+            None => self.queue.publish(&block, &all, self.now_ms, &mut self.out, &mut placed),
+            Some(transaction) => self.queue.prepare(transaction, &block, &all, &mut placed),
+        }
         assert_eq!(placed.len(), picks.len());
         for (index, placed) in picks.into_iter().zip(placed) {
             if let Published::At(offset) = placed {
                 let entry = Entry {
                     item: items[index as usize].clone(),
-                    place: Place::Ready,
+                    place: transaction.map_or(Place::Ready, Place::Prepared),
                     returns: 0,
                     uncertain: false,
                 };
                 assert!(self.model.insert(offset, entry).is_none());
             }
         }
+    }
+
+    fn commit(&mut self, nth: usize) {
+        let prepared = self.model.values().filter_map(|entry| match entry.place {
+            Place::Prepared(transaction) => Some(transaction),
+            _ => None,
+        });
+        let prepared: BTreeSet<u64> = prepared.collect();
+        let Some(&transaction) = prepared.iter().nth(nth) else {
+            return;
+        };
+        for entry in self.model.values_mut().filter(|entry| entry.place == Place::Prepared(transaction)) {
+            entry.place = Place::Ready;
+        }
+        self.queue.commit(transaction, self.now_ms, &mut self.out);
     }
 
     fn settle(&mut self, outcome: Outcome, skip: usize, step: usize) {
@@ -264,16 +294,22 @@ impl Run {
     fn restart(&mut self, certain: bool) {
         self.log.write(&mut self.queue);
         self.written_upto = self.queue.next_offset();
-        let kept = self.log.kept_beyond(&self.queue);
+        for offset in self.offsets_in(|place| matches!(place, Place::Prepared(_))) {
+            self.model.remove(&offset);
+            self.log.kept.remove(&offset);
+        }
+        let (kept, past) = self.log.kept_beyond(&self.queue, certain);
         self.queue = Queue::new(self.rules.clone(), self.now_ms);
         self.load_from = None;
         self.gets_answered = self.gets;
-        self.queue.recover(self.written_upto, kept, certain, &mut self.out);
+        self.queue.recover(self.written_upto, kept, past, &mut self.out);
         self.model.retain(|_, entry| entry.item.traits.persistent);
         for entry in self.model.values_mut() {
-            entry.place = Place::Ready;
-            entry.returns = 0;
-            entry.uncertain = !certain;
+            entry.uncertain |= !certain || entry.place == Place::Held;
+            entry.place = match self.rules.is_past_delivery_limit(entry.returns) {
+                true => Place::Leaving(Reason::DeliveryLimit, false),
+                false => Place::Ready,
+            };
         }
     }
 
@@ -294,6 +330,7 @@ impl Run {
     /// Carries the effects out on the model; each must be right at its time.
     fn observe(&mut self) {
         let settled: RangeSet = self.take_settled();
+        self.log.note_returns(&mut self.out);
         for effect in self.out.drain().collect::<Vec<_>>() {
             match effect {
                 Effect::Deliver { no_ack, delivery, .. } => self.handed_out(&delivery, no_ack, &settled),
@@ -325,6 +362,7 @@ impl Run {
             let entry = &self.model[&offset];
             match entry.place {
                 Place::Done | Place::Held => {}
+                Place::Prepared(_) => panic!("{offset} went before its commit"),
                 Place::Leaving(..) => assert!(!self.rules.dead_letters, "dropped {offset}"),
                 Place::Ready if self.purging => {}
                 Place::Ready => self.check_drop(
@@ -396,12 +434,14 @@ impl Run {
         for (&offset, entry) in &self.model {
             let in_line = queue.line.runs().any(|run| run.contains(&offset));
             let places = [
+                queue.prepared.values().any(|prepared| prepared.contains(offset)),
                 in_line || queue.strays.contains(&offset),
                 queue.held.contains_key(&offset),
                 queue.leaving.contains_key(&offset),
                 queue.settled.contains(offset),
             ];
             let expected = [
+                matches!(entry.place, Place::Prepared(_)),
                 entry.place == Place::Ready,
                 entry.place == Place::Held,
                 matches!(entry.place, Place::Leaving(..)),
@@ -444,6 +484,9 @@ impl Run {
     }
 
     fn drain(&mut self) {
+        while self.queue.prepared_count() > 0 {
+            self.step(Op::Commit(0));
+        }
         self.step(Op::Subscribe { id: 9, no_ack: false, prefetch: 0, window: 1_000_000 });
         while self.load_from.is_some() {
             self.step(Op::Load(3));

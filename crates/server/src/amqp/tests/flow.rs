@@ -1,0 +1,153 @@
+//! What waits for whom: full queues, clients that do not read, limits shared by consumers.
+
+use std::sync::Arc;
+
+use cauce_amqp::FrameKind;
+use cauce_amqp::method::*;
+use cauce_broker::{Event, QueueHandle, Receipts, Room, Share};
+use cauce_core::message::{BlockBuilder, Message, Traits};
+use cauce_core::queue::Picks;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::client::{Server, publishes};
+
+/// Takes all the room there is in the queue's mailbox, until it is dropped.
+async fn fill(server: &Server, queue: &QueueHandle) -> Room {
+    queue.room_for(&share(server, &vec![0; 9 << 20])).await
+}
+
+fn share(server: &Server, body: &[u8]) -> Share {
+    let mut block = BlockBuilder::new();
+    block.push(Message {
+        exchange: b"",
+        routing_key: b"",
+        envelope: &[0, 0],
+        body,
+        traits: Traits::default(),
+    });
+    let block = block.finish(server.node.memory().gauge());
+    Share { block, picks: Picks::Run(0..1), receipts: Receipts::Nobody }
+}
+
+fn put(server: &Server, queue: &QueueHandle, body: &[u8]) {
+    queue.try_publish(share(server, body)).expect("it has room");
+}
+
+async fn get(queue: &Arc<QueueHandle>) -> Vec<u8> {
+    let (link, mut events): (_, UnboundedReceiver<Event>) = unbounded_channel();
+    queue.get(0, true, link);
+    let Some(Event::Got { delivery: Some(delivery), .. }) = events.recv().await else {
+        panic!("a message waits")
+    };
+    delivery.block.message(delivery.index).body.to_vec()
+}
+
+#[tokio::test]
+async fn who_waits_for_a_full_queue_hears_and_says_all_else() {
+    let server = Server::start().await;
+    let (full, quick) = (server.queue("full"), server.queue("quick"));
+    let mut client = server.client(1).await;
+    client.open_channel(1).await;
+    client.consume(1, "quick", true).await;
+    let room = fill(&server, &full).await;
+    for body in [b"1", b"2"] {
+        client.publish(1, "full", body).await;
+    }
+    // It comes after the publishes, so it waits with them.
+    client.say(1, BasicQos { prefetch_size: 0, prefetch_count: 1, global: false }).await;
+
+    put(&server, &quick, b"delivered meanwhile");
+    assert_eq!(client.expect_delivery().await, b"delivered meanwhile");
+    for _ in 0..3 {
+        assert_eq!(client.hear().await.expect("a heartbeat").kind, FrameKind::Heartbeat);
+        client.send(&cauce_amqp::HEARTBEAT_FRAME).await;
+    }
+    assert_eq!(full.status().await.ready, 0);
+
+    drop(room);
+    client.expect("basic.qos-ok").await;
+    assert_eq!((get(&full).await, get(&full).await), (b"1".to_vec(), b"2".to_vec()));
+}
+
+#[tokio::test]
+async fn who_waits_for_a_full_queue_leaves_when_the_node_stops() {
+    let server = Server::start().await;
+    let (full, quick) = (server.queue("full"), server.queue("quick"));
+    let mut client = server.client(0).await;
+    client.open_channel(1).await;
+    let room = fill(&server, &full).await;
+    client.send(&publishes(1, &["full", "quick"], b"1")).await;
+    while quick.status().await.ready == 0 {
+        tokio::task::yield_now().await;
+    }
+    server.node.close_connections("the node stops");
+    client.expect("connection.close").await;
+    client.say(0, ConnectionCloseOk {}).await;
+    drop(room);
+    server.node.all_disconnected().await;
+    assert_eq!(get(&full).await, b"1");
+}
+
+#[tokio::test]
+async fn who_dies_while_it_waits_for_a_full_queue_is_missed() {
+    let server = Server::start().await;
+    let (full, quick) = (server.queue("full"), server.queue("quick"));
+    let mut client = server.client(0).await;
+    client.open_channel(1).await;
+    client.consume(1, "quick", false).await;
+    let _room = fill(&server, &full).await;
+    // More than is read of a client that is not listened to.
+    for _ in 0..10 {
+        client.publish(1, "full", &[0; 60_000]).await;
+    }
+    client.stream.set_zero_linger().expect("a socket has the option");
+    drop(client);
+    while quick.status().await.consumers > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A limit of one for the channel; the message it is spent on is taken back before it was written.
+#[tokio::test]
+async fn a_delivery_that_is_taken_back_frees_its_place_in_the_shared_limit() {
+    let server = Server::start().await;
+    let (flood, first, second) = (server.queue("flood"), server.queue("first"), server.queue("second"));
+    let mut client = server.client(0).await;
+    client.open_channel(1).await;
+    client.open_channel(2).await;
+    client.say(2, BasicQos { prefetch_size: 0, prefetch_count: 1, global: true }).await;
+    client.expect("basic.qos-ok").await;
+    client.consume(2, "first", false).await;
+    client.consume(2, "second", false).await;
+    client.consume(1, "flood", true).await;
+    // More than the sockets hold, and nobody reads: what follows waits to be written.
+    const FLOOD: usize = 40;
+    for _ in 0..FLOOD {
+        let share = share(&server, &vec![0; 1 << 20]);
+        let room = flood.room_for(&share).await;
+        flood.publish_in(room, share);
+    }
+    while flood.status().await.ready > 0 {
+        tokio::task::yield_now().await;
+    }
+    put(&server, &first, b"taken back");
+    while first.status().await.held == 0 {
+        tokio::task::yield_now().await;
+    }
+    put(&server, &second, b"served");
+    assert_eq!(second.status().await.held, 0, "the limit is spent");
+    server
+        .node
+        .vhost("/")
+        .expect("the default one")
+        .delete_queue("first", 0, false, false)
+        .await
+        .expect("it is there");
+
+    let mut flooded = 0;
+    while flooded < FLOOD << 20 {
+        let heard = client.hear().await.expect("the flood");
+        flooded += if heard.channel == 1 && heard.kind == FrameKind::Body { heard.payload.len() } else { 0 };
+    }
+    assert_eq!(client.expect_delivery().await, b"served");
+}

@@ -1,0 +1,4 @@
+//! Whole connections over a node in memory.
+
+mod client;
+mod flow;
