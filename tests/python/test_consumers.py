@@ -256,6 +256,25 @@ def test_direct_reply_to_needs_no_ack_and_a_consumer(connection, name):
         flush(channel)
 
 
+@pytest.mark.only("cauce")
+def test_who_holds_a_message_too_long_loses_the_channel(broker_class, tmp_path):
+    with broker_class(tmp_path, "--consumer-timeout", "200ms") as impatient:
+        connection = pika.BlockingConnection(impatient.parameters())
+        slow, patient = connection.channel(), connection.channel()
+        queue(slow, "slow")
+        queue(slow, "patient", consumer_timeout=60_000)
+        for name, channel in (("slow", slow), ("patient", patient)):
+            publish(channel, "", name, "job")
+            Subscriber(channel, name).wait_for(1)
+        text = "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out in queue 'slow'…"
+        with channel_closed(406, text):
+            slow.start_consuming()
+        got = take(patient, "slow")
+        assert got.method.redelivered and got.body == b"job"
+        assert waiting(patient, "patient") == 0
+        connection.close()
+
+
 def test_get_and_consume_share_a_queue(channel, name):
     queue(channel, name())
     publish(channel, "", name(), "a")

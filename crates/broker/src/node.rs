@@ -56,6 +56,7 @@ pub struct NodeConfig {
 pub(crate) struct Shared {
     pub(crate) storage: Storage,
     pub(crate) memory: Memory,
+    pub(crate) consumer_timeout_ms: Option<u64>,
     transactions: Transactions,
     next_id: AtomicU64,
     random: Random,
@@ -141,6 +142,7 @@ impl Node {
             shared: Arc::new(Shared {
                 storage,
                 memory: Memory::new(config.memory_bytes),
+                consumer_timeout_ms: config.consumer_timeout_ms,
                 transactions: Transactions::default(),
                 next_id: AtomicU64::new(next_id),
                 random: Random::default(),
@@ -343,7 +345,8 @@ impl Node {
     ) -> Result<(), StartError> {
         let limits = QueueLimits::parse(&spec.arguments)
             .map_err(|error| error.about(format!("queue '{name}' in vhost '{}'", vhost.name)))?;
-        let (queue, effects, reader) = self.recover(disk, name, id, rules(&spec, &limits), known)?;
+        let rules = rules(&spec, &limits, self.shared.consumer_timeout_ms);
+        let (queue, effects, reader) = self.recover(disk, name, id, rules, known)?;
         let mut topology = vhost.change();
         topology.guard.delete_queue(name);
         topology.guard.add_queue(name, spec, || {

@@ -215,6 +215,8 @@ pub struct QueueHandle {
     pub name: Arc<str>,
     /// The exchange whose delayed messages it holds; clients do not see such a queue.
     pub(crate) delays_for: Option<Arc<str>>,
+    /// Whether deliveries say how often the message had come back.
+    pub tells_returns: bool,
     pub(crate) mailbox: Mailbox,
     /// Bytes that publishers may still put into the mailbox.
     room: Arc<Semaphore>,
@@ -235,12 +237,14 @@ impl QueueHandle {
         id: QueueId,
         name: Arc<str>,
         delays_for: Option<Arc<str>>,
+        tells_returns: bool,
     ) -> (Arc<QueueHandle>, UnboundedReceiver<QueueCommand>) {
         let (sender, mailbox) = unbounded_channel();
         let handle = QueueHandle {
             id,
             name,
             delays_for,
+            tells_returns,
             mailbox: Mailbox(sender),
             room: Arc::new(Semaphore::new(MAILBOX_BYTES_MAX)),
             counts: Counts::default(),

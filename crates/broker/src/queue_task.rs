@@ -91,7 +91,7 @@ impl QueueTask {
         reader: Option<LogReader>,
     ) -> Arc<QueueHandle> {
         let delays_for = queue.rules().holds_until_due.then(|| name.clone());
-        let (handle, mailbox) = QueueHandle::new(id, name, delays_for);
+        let (handle, mailbox) = QueueHandle::new(id, name, delays_for, queue.rules().tells_returns);
         let mut written = RangeSet::new();
         written.insert_range(0..queue.next_offset());
         let task = QueueTask {
@@ -124,18 +124,22 @@ impl QueueTask {
         // What leaves the queue needs the exchanges and bindings that come back after it.
         self.vhost.started().await;
         self.finish_turn();
+        // Set anew only when the time changes: setting it costs more than a message.
+        let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
+        let mut timer_at = None;
         loop {
             let wake_at = self.queue.next_timeout();
-            let timeout = async {
-                match wake_at {
-                    Some(at) => tokio::time::sleep(until(at)).await,
-                    None => std::future::pending().await,
-                }
-            };
+            if wake_at.is_some() && wake_at != timer_at {
+                timer.as_mut().reset(tokio::time::Instant::now() + wake_at.map_or(Duration::ZERO, until));
+                timer_at = wake_at;
+            }
             tokio::select! {
                 biased;
                 count = mailbox.recv_many(&mut commands, TURN_COMMANDS_MAX) => if count == 0 { return },
-                () = timeout => self.queue.on_timeout(now_ms(), &mut self.effects),
+                () = timer.as_mut(), if wake_at.is_some() => {
+                    timer_at = None;
+                    self.queue.on_timeout(now_ms(), &mut self.effects);
+                }
             }
             let now_ms = now_ms();
             let mut end = None;

@@ -8,8 +8,8 @@ use cauce_core::Table;
 use cauce_core::exchange::{Destination, ExchangeKind, Facts};
 use cauce_core::queue::{self, Effects, Queue};
 use cauce_core::topology::{
-    Binding, Declared, ExchangeSpec, Overflow, QueueEntry, QueueLimits, QueueSpec, Removed, Routed, Topology,
-    TopologyError,
+    Binding, Declared, ExchangeSpec, Overflow, QueueEntry, QueueLimits, QueueSpec, QueueType, Removed,
+    Routed, Topology, TopologyError,
 };
 use cauce_log::LogReader;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -108,13 +108,14 @@ impl Vhost {
         Ok(self.targets(&mut routed).collect())
     }
 
-    /// The queues that were reached, and the one that holds the message for a delayed exchange.
+    /// The queues that were reached, and those that hold the message for delayed exchanges.
     pub fn targets<'a>(
         &self,
         routed: &'a mut Routed<Arc<QueueHandle>>,
     ) -> impl Iterator<Item = Arc<QueueHandle>> + use<'a> {
-        let delay = routed.delayed.as_ref().and_then(|exchange| self.delays.read().get(exchange).cloned());
-        routed.queues.drain(..).chain(delay)
+        let delay = |exchange: Arc<str>| self.delays.read().get(&exchange).cloned();
+        let delays: Vec<_> = routed.delayed.drain(..).filter_map(delay).collect();
+        routed.queues.drain(..).chain(delays)
     }
 
     pub fn declare_exchange(
@@ -174,7 +175,7 @@ impl Vhost {
         let id = self.shared.next_id();
         // Parsed again inside; here only to make the task, which is not made if this is refused there.
         let limits = QueueLimits::parse(&spec.arguments).unwrap_or_default();
-        let rules = rules(&spec, &limits);
+        let rules = rules(&spec, &limits, self.shared.consumer_timeout_ms);
         let make = |name: &str| {
             let queue = Queue::new(rules, now_ms());
             QueueTask::spawn(id, name.into(), self.clone(), queue, Effects::default(), None)
@@ -194,7 +195,7 @@ impl Vhost {
     /// A queue under a name the node chose, that goes with its last consumer.
     pub fn make_reply_queue(self: &Arc<Self>, name: &str) -> Result<Arc<QueueHandle>, TopologyError> {
         let spec = QueueSpec { auto_delete: true, ..QueueSpec::default() };
-        let queue = Queue::new(rules(&spec, &QueueLimits::default()), now_ms());
+        let queue = Queue::new(rules(&spec, &QueueLimits::default(), None), now_ms());
         let id = self.shared.next_id();
         self.change().guard.add_queue(name, spec, || {
             QueueTask::spawn(id, name.into(), self.clone(), queue, Effects::default(), None)
@@ -402,7 +403,8 @@ pub(crate) fn delay_rules(durable: bool) -> queue::Rules {
     queue::Rules { durable, dead_letters: true, holds_until_due: true, ..queue::Rules::default() }
 }
 
-pub(crate) fn rules(spec: &QueueSpec, limits: &QueueLimits) -> queue::Rules {
+/// `usual_timeout_ms` is how long a consumer may hold a message where the queue does not say.
+pub(crate) fn rules(spec: &QueueSpec, limits: &QueueLimits, usual_timeout_ms: Option<u64>) -> queue::Rules {
     queue::Rules {
         durable: spec.outlives_restart(),
         auto_delete: spec.auto_delete,
@@ -420,7 +422,8 @@ pub(crate) fn rules(spec: &QueueSpec, limits: &QueueLimits) -> queue::Rules {
         holds_until_due: false,
         single_active_consumer: limits.single_active_consumer,
         delivery_limit: limits.delivery_limit,
-        consumer_timeout_ms: limits.consumer_timeout_ms,
+        tells_returns: limits.queue_type == QueueType::Quorum,
+        consumer_timeout_ms: limits.consumer_timeout_ms.or(usual_timeout_ms),
     }
 }
 
@@ -429,5 +432,21 @@ impl Shared {
         let (done, answer) = oneshot::channel();
         self.storage.send(Job::Define { entry: change.encode(), done });
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_has_the_usual_consumer_timeout_unless_it_says_another() {
+        let timeout = |own, usual| {
+            let limits = QueueLimits { consumer_timeout_ms: own, ..QueueLimits::default() };
+            rules(&QueueSpec::default(), &limits, usual).consumer_timeout_ms
+        };
+        assert_eq!(timeout(None, Some(1_800_000)), Some(1_800_000));
+        assert_eq!(timeout(Some(5), Some(1_800_000)), Some(5));
+        assert_eq!((timeout(None, None), timeout(Some(5), None)), (None, Some(5)));
     }
 }

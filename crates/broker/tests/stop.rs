@@ -49,9 +49,13 @@ async fn look(disk: &MemoryDisk) -> Marks {
 }
 
 #[test]
-fn after_a_stop_in_order_only_what_was_given_out_is_marked() {
-    let disk = MemoryDisk::new();
+fn after_stops_in_order_only_what_was_given_out_is_marked() {
+    let mut disk = MemoryDisk::new();
     run(async { deliver(&disk, true).await });
+    for _ in 0..3 {
+        disk = disk.crash(None);
+        run(async { start(&disk).stop().await });
+    }
     let marks = run(async { look(&disk.crash(None)).await });
     let expected = [(1, (true, 0)), (2, (true, 1)), (3, (true, 2)), (4, (false, 0)), (5, (false, 0))];
     assert_eq!(marks, Marks::from(expected));

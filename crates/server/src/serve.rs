@@ -11,7 +11,7 @@ use std::time::Duration;
 use cauce_broker::{Node, NodeConfig};
 use cauce_log::{Disk, FileDisk, FlushStrategy};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::amqp;
@@ -64,13 +64,15 @@ fn start_log() {
 }
 
 async fn serve(flags: &Flags) -> Result<(), ServeError> {
+    // From the start: who is told to stop a moment after it began stops in order.
+    let mut end = End::new().map_err(|error| ServeError::Io { what: "waiting for signals".into(), error })?;
     let config = flags.config()?;
     let _lock = directory::claim(&config.data)?;
     let disk = Arc::new(FileDisk::new(config.data.clone(), FlushStrategy::Adaptive));
     let memory_bytes = config.memory_bytes;
     let node = Node::start(
         disk.clone(),
-        NodeConfig { flush: config.flush, memory_bytes, consumer_timeout_ms: None },
+        NodeConfig { flush: config.flush, memory_bytes, consumer_timeout_ms: config.consumer_timeout_ms },
     )?;
     let io = |error| ServeError::Io { what: format!("listening on {}", config.amqp), error };
     let listener = TcpListener::bind(&config.amqp).await.map_err(io)?;
@@ -85,7 +87,7 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     if flags.print_ports {
         println!("{}", serde_json::json!({ "amqp": address.to_string() }));
     }
-    wait_for_end().await.map_err(|error| ServeError::Io { what: "waiting for signals".into(), error })?;
+    end.wait().await;
     tracing::info!("stopping");
     listening.abort();
     node.close_connections("broker forced connection closure with reason 'shutdown'");
@@ -119,12 +121,21 @@ async fn watch_disk(disk: Arc<FileDisk>, node: Arc<Node>, free_bytes_min: u64) {
     }
 }
 
-async fn wait_for_end() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that ask the process to end.
+struct End {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl End {
+    fn new() -> std::io::Result<End> {
+        Ok(End { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

@@ -33,6 +33,8 @@ pub struct Rules {
     pub single_active_consumer: bool,
     /// Returns after which a message goes to dead letters.
     pub delivery_limit: Option<u64>,
+    /// Whether consumers are told how often a message had come back.
+    pub tells_returns: bool,
     /// Nobody consumes it: each message stays for as long as it lives, in whatever order they came, and then
     /// leaves as [`Due`](super::Reason::Due). What a delayed exchange keeps its messages in.
     pub holds_until_due: bool,

@@ -13,6 +13,7 @@ use super::channel::Unsettled;
 use super::connection::Connection;
 use super::fault::Fault;
 use super::methods::saturated;
+use super::outbox::properties_of;
 
 /// `basic.get`s that wait for their queue.
 #[derive(Debug, Default)]
@@ -56,6 +57,7 @@ impl Connection {
             }
             return;
         };
+        let properties = properties_of(&queue, &delivery);
         let unsettled =
             (!no_ack).then(|| Unsettled { tag: 0, queue, offset: delivery.offset, consumer: None });
         let tag = channel.next_tag(unsettled);
@@ -70,7 +72,7 @@ impl Connection {
             message.exchange,
             message.routing_key,
             count,
-            message.envelope,
+            &properties,
             message.body,
         );
     }

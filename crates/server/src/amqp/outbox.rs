@@ -1,12 +1,13 @@
 //! What goes out to one client: bytes, and messages that will be bytes once there is room.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 
 use cauce_amqp::method::*;
 use cauce_amqp::reply::ReplyCode;
-use cauce_amqp::{Content, write_deliver, write_return};
-use cauce_broker::ToConsumer;
-use cauce_core::queue::ConsumerId;
+use cauce_amqp::{Content, with_integer_header, write_deliver, write_return};
+use cauce_broker::{QueueHandle, ToConsumer};
+use cauce_core::queue::{ConsumerId, Delivery};
 
 use super::channel::{Channel, Unsettled};
 use super::consume::{Consumer, SENT_REPORT_MIN};
@@ -109,6 +110,7 @@ impl Outbox {
         });
         let tag = channel.next_tag(unsettled);
         let message = delivery.block.message(delivery.index);
+        let properties = properties_of(&consumer.queue, &delivery);
         write_deliver(
             &mut self.buffer,
             frame_max,
@@ -118,7 +120,7 @@ impl Outbox {
             delivery.redelivered,
             message.exchange,
             message.routing_key,
-            message.envelope,
+            &properties,
             message.body,
         );
         if consumer.sent == 0 {
@@ -164,5 +166,14 @@ impl Outbox {
 
     pub(super) fn buffer_mut(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
+    }
+}
+
+/// The properties as the client gets them: where the queue tells it, with how often the message came back.
+pub(super) fn properties_of<'d>(queue: &QueueHandle, delivery: &'d Delivery) -> Cow<'d, [u8]> {
+    let properties = delivery.block.message(delivery.index).envelope;
+    match queue.tells_returns && delivery.returns > 0 {
+        true => with_integer_header(properties, "x-delivery-count", delivery.returns.into()).into(),
+        false => properties.into(),
     }
 }

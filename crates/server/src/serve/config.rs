@@ -12,6 +12,9 @@ use crate::amqp::Limits;
 /// Free bytes below which publishers wait; RabbitMQ's default `disk_free_limit`.
 const DISK_FREE_BYTES_MIN: u64 = 50_000_000;
 
+/// RabbitMQ's default `consumer_timeout`.
+const CONSUMER_TIMEOUT_MS: u64 = 30 * 60_000;
+
 /// No message may be larger, whatever is configured; as in RabbitMQ.
 const BODY_BYTES_MAX: u64 = 512 << 20;
 
@@ -68,6 +71,10 @@ struct Settings {
     /// Seconds between heartbeats proposed to AMQP clients, who decide; 0 proposes none [default: 60].
     #[arg(long, value_name = "SECONDS", env = "CAUCE_HEARTBEAT")]
     heartbeat: Option<u16>,
+    /// How long a consumer may hold a message, such as 90s or 2h, where its queue does not say; `off` for as
+    /// long as it likes [default: 30m].
+    #[arg(long, value_name = "TIME", env = "CAUCE_CONSUMER_TIMEOUT")]
+    consumer_timeout: Option<Timeout>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -84,6 +91,11 @@ enum FlushSetting {
 #[serde(try_from = "String")]
 struct Size(usize);
 
+/// Milliseconds, as people write them; `None` for no end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct Timeout(Option<u64>);
+
 /// All settings, with the defaults filled in.
 #[derive(Debug)]
 pub(super) struct Config {
@@ -91,6 +103,7 @@ pub(super) struct Config {
     pub(super) amqp: String,
     pub(super) flush: Flush,
     pub(super) memory_bytes: usize,
+    pub(super) consumer_timeout_ms: Option<u64>,
     pub(super) disk_free_bytes_min: u64,
     pub(super) limits: Limits,
     /// Listeners that were asked for and are not served yet.
@@ -153,6 +166,7 @@ impl Settings {
             frame_max: self.frame_max.or(weaker.frame_max),
             channel_max: self.channel_max.or(weaker.channel_max),
             heartbeat: self.heartbeat.or(weaker.heartbeat),
+            consumer_timeout: self.consumer_timeout.or(weaker.consumer_timeout),
         }
     }
 
@@ -180,6 +194,7 @@ impl Settings {
                 FlushSetting::Os => Flush::Os,
             },
             memory_bytes: self.memory.map_or_else(default_memory_bytes, |Size(bytes)| bytes),
+            consumer_timeout_ms: self.consumer_timeout.map_or(Some(CONSUMER_TIMEOUT_MS), |Timeout(ms)| ms),
             disk_free_bytes_min: self.disk_free_limit.map_or(DISK_FREE_BYTES_MIN, |Size(bytes)| bytes as u64),
             limits,
             not_served: not_served
@@ -222,6 +237,37 @@ impl std::str::FromStr for Size {
     }
 }
 
+impl std::str::FromStr for Timeout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Timeout, String> {
+        if text == "off" {
+            return Ok(Timeout(None));
+        }
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit_ms = match &text[digits.len()..] {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            // Nothing is nothing in any unit.
+            "" if digits == "0" => 1,
+            _ => return Err("write a number followed by ms, s, m or h, or `off`".to_owned()),
+        };
+        let number: u64 = digits.parse().map_err(|_| format!("'{digits}' is not a whole number"))?;
+        let ms = number.checked_mul(unit_ms).ok_or("that is more than this machine can count")?;
+        Ok(Timeout(Some(ms).filter(|&ms| ms > 0)))
+    }
+}
+
+impl TryFrom<String> for Timeout {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Timeout, String> {
+        text.parse()
+    }
+}
+
 impl TryFrom<String> for Size {
     type Error = String;
 
@@ -243,6 +289,21 @@ mod tests {
         }
         for text in ["", "M", "2T", "-1", "1.5G", "99999999999G", "1MBB"] {
             assert!(text.parse::<Size>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_read_as_people_write_them() {
+        let ms = |text: &str| toml::from_str::<Settings>(text).unwrap().filled().consumer_timeout_ms;
+        assert_eq!(ms(""), Some(1_800_000));
+        assert_eq!(ms("consumer_timeout = '2h'"), Some(7_200_000));
+        for (text, ms) in
+            [("7ms", Some(7)), ("90s", Some(90_000)), ("1m", Some(60_000)), ("0", None), ("off", None)]
+        {
+            assert_eq!(text.parse(), Ok(Timeout(ms)), "{text}");
+        }
+        for text in ["", "5", "m", "-1s", "1.5h", "1d", "99999999999999999h", "OFF"] {
+            assert!(text.parse::<Timeout>().is_err(), "{text}");
         }
     }
 
