@@ -130,11 +130,7 @@ impl Settled {
         while let Some((&offset, _)) = self.returns.range(range.clone()).next() {
             self.returns.remove(&offset);
         }
-        if !self.unwanted.is_empty() {
-            for offset in range.clone() {
-                self.unwanted.remove(offset);
-            }
-        }
+        self.unwanted.remove_range(range.clone(), |_| {});
         self.done.insert_range(range);
     }
 

@@ -106,23 +106,44 @@ impl RangeSet {
     }
 
     pub fn remove(&mut self, offset: u64) -> bool {
-        let at = self.runs.partition_point(|run| run.end <= offset);
-        let Some(run) = self.runs.get_mut(at).filter(|run| run.start <= offset) else {
-            return false;
-        };
-        self.count -= 1;
-        let tail = offset + 1..run.end;
-        run.end = offset;
-        if run.is_empty() {
-            if tail.is_empty() {
-                self.runs.remove(at);
-            } else {
-                *run = tail;
-            }
-        } else if !tail.is_empty() {
-            self.runs.insert(at + 1, tail);
+        let before = self.count;
+        self.remove_range(offset..offset + 1, |_| {});
+        self.count < before
+    }
+
+    /// Removes what is there of a range, and says which runs that was.
+    pub fn remove_range(&mut self, removed: Range<u64>, mut was_there: impl FnMut(Range<u64>)) {
+        if removed.is_empty() {
+            return;
         }
-        true
+        let from = self.runs.partition_point(|run| run.end <= removed.start);
+        let to = from + self.runs.range(from..).take_while(|run| run.start < removed.end).count();
+        if from == to {
+            return;
+        }
+        let before = self.runs[from].start..removed.start;
+        let behind = removed.end..self.runs[to - 1].end;
+        for run in self.runs.range(from..to) {
+            let part = run.start.max(removed.start)..run.end.min(removed.end);
+            self.count -= part.end - part.start;
+            was_there(part);
+        }
+        match (before.is_empty(), behind.is_empty()) {
+            (true, true) => drop(self.runs.drain(from..to)),
+            (false, true) => {
+                self.runs[from] = before;
+                self.runs.drain(from + 1..to);
+            }
+            (true, false) => {
+                self.runs[to - 1] = behind;
+                self.runs.drain(from..to - 1);
+            }
+            (false, false) => {
+                self.runs[from] = before;
+                self.runs.drain(from + 1..to);
+                self.runs.insert(from + 1, behind);
+            }
+        }
     }
 
     /// Forgets everything below `floor`.
@@ -157,6 +178,7 @@ mod tests {
     enum Op {
         Insert(u64, u64),
         Remove(u64),
+        RemoveRange(u64, u64),
         PopFirst,
         RemoveBelow(u64),
     }
@@ -165,6 +187,7 @@ mod tests {
         prop_oneof![
             (0u64..60, 0u64..8).prop_map(|(start, len)| Op::Insert(start, len)),
             (0u64..64).prop_map(Op::Remove),
+            (0u64..60, 0u64..20).prop_map(|(start, len)| Op::RemoveRange(start, len)),
             Just(Op::PopFirst),
             (0u64..64).prop_map(Op::RemoveBelow),
         ]
@@ -181,6 +204,13 @@ mod tests {
                         model.extend(start..start + len);
                     }
                     Op::Remove(offset) => prop_assert_eq!(set.remove(offset), model.remove(&offset)),
+                    Op::RemoveRange(start, len) => {
+                        let mut removed = Vec::new();
+                        set.remove_range(start..start + len, |run| removed.extend(run));
+                        let expected: Vec<_> = model.range(start..start + len).copied().collect();
+                        model.retain(|offset| !expected.contains(offset));
+                        prop_assert_eq!(removed, expected);
+                    }
                     Op::PopFirst => prop_assert_eq!(set.pop_first(), model.pop_first()),
                     Op::RemoveBelow(floor) => {
                         set.remove_below(floor);
