@@ -10,7 +10,7 @@ use std::{env, fs};
 use bytes::Bytes;
 use cauce_log::{BatchBuilder, Dirty, Disk, DiskFile, FileDisk, FlushStrategy, Log, LogConfig};
 
-const LOGS: [usize; 6] = [1, 2, 4, 10, 100, 1000];
+const LOGS: [usize; 7] = [1, 2, 4, 8, 16, 100, 1000];
 const BATCH_BYTES: usize = 4096;
 const ROUNDS_MIN: usize = 3;
 const TURNS: u32 = 8;

@@ -13,7 +13,7 @@ use super::{Disk, DiskFile};
 /// Threads that flush at once under [`FlushStrategy::Parallel`].
 const PARALLEL_FLUSHES_MAX: usize = 16;
 
-/// From this many files on, one `syncfs` is expected to beat `fdatasync` on each (docs/flush.md: clear from 10 on).
+/// From this many files and directories on, one `syncfs` is expected to beat flushing each (docs/flush.md).
 const SYNCFS_FILES_MIN: usize = 4;
 
 /// How a group of dirty files is made durable.
