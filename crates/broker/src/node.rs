@@ -244,7 +244,7 @@ impl Node {
         self.shared.random_name()
     }
 
-    /// Waits until all that was written before is flushed.
+    /// Waits until all that was written before is as safe as [`Flush`] says.
     pub async fn flush(&self) {
         self.shared.storage.flush().await;
     }

@@ -396,8 +396,8 @@ impl QueueTask {
             for &offset in offsets.iter().filter(kept) {
                 match outcome {
                     Outcome::Release => notes.returned.push((offset, self.queue.returns_of(offset) + 1)),
-                    Outcome::Reject if dead_letters => add_offset(&mut notes.unwanted, offset),
-                    Outcome::Reject | Outcome::Accept => add_offset(&mut notes.done, offset),
+                    Outcome::Reject if dead_letters => add_range(&mut notes.unwanted, offset..offset + 1),
+                    Outcome::Reject | Outcome::Accept => add_range(&mut notes.done, offset..offset + 1),
                 }
             }
         }
@@ -595,10 +595,8 @@ impl QueueTask {
             self.vhost.storage().send(Job::Committed { queue, transaction });
         }
         let mut notes = Notes::default();
-        for offset in self.effects.drain_settled().flatten() {
-            if self.written.remove(offset) {
-                add_offset(&mut notes.done, offset);
-            }
+        for range in self.effects.drain_settled() {
+            self.written.remove_range(range, |run| add_range(&mut notes.done, run));
         }
         let written = &self.written;
         notes.returned.extend(self.effects.drain_returned().filter(|(offset, _)| written.contains(*offset)));
@@ -663,10 +661,10 @@ enum End {
 }
 
 /// Offsets mostly come in a row: the last range grows instead of a new one.
-fn add_offset(ranges: &mut Vec<Range<u64>>, offset: u64) {
+fn add_range(ranges: &mut Vec<Range<u64>>, added: Range<u64>) {
     match ranges.last_mut() {
-        Some(last) if last.end == offset => last.end += 1,
-        _ => ranges.push(offset..offset + 1),
+        Some(last) if last.end == added.start => last.end = added.end,
+        _ => ranges.push(added),
     }
 }
 

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cauce_core::range_set::RangeSet;
-use cauce_log::{Disk, DiskFile, Journal, LogError, Recovery};
+use cauce_log::{Dirty, Disk, Journal, LogError, Recovery};
 
 use crate::transactions::Committed;
 
@@ -130,11 +130,7 @@ impl Settled {
         while let Some((&offset, _)) = self.returns.range(range.clone()).next() {
             self.returns.remove(&offset);
         }
-        if !self.unwanted.is_empty() {
-            for offset in range.clone() {
-                self.unwanted.remove(offset);
-            }
-        }
+        self.unwanted.remove_range(range.clone(), |_| {});
         self.done.insert_range(range);
     }
 
@@ -199,7 +195,7 @@ impl SettledFile {
         self.rewrite_if_long()
     }
 
-    /// These messages must not come back, which is durable when this returns.
+    /// These messages must not come back.
     pub(crate) fn abandon(&mut self, offsets: RangeSet) -> Result<(), LogError> {
         offsets.runs().for_each(|range| self.settled.finish(range));
         self.rewrite()
@@ -219,7 +215,7 @@ impl SettledFile {
         }
     }
 
-    pub(crate) fn take_dirty(&mut self) -> Vec<Arc<dyn DiskFile>> {
+    pub(crate) fn take_dirty(&mut self) -> Dirty {
         self.journal.take_dirty()
     }
 

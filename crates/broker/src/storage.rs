@@ -2,9 +2,11 @@
 //!
 //! It takes every job that waits, writes them all, flushes once for all that asked, then answers. While
 //! one flush runs the next batch gathers, so the cost of a flush is shared by whoever came meanwhile.
+//! With `--flush os` nothing is flushed until the node stops.
 //! A failed write or flush ends the process: afterwards nobody knows what the disk holds.
 
 use std::collections::HashMap;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,7 +14,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use bytes::Bytes;
 use cauce_core::message::Charge;
 use cauce_core::range_set::RangeSet;
-use cauce_log::{Disk, DiskFile, Journal, Log, LogConfig, LogReader, Recovery};
+use cauce_log::{Dirty, Disk, Journal, Log, LogConfig, LogReader, Recovery};
 use tokio::sync::oneshot;
 
 use crate::limits::{STORAGE_BATCH_BYTES, TRIM_ACTIVE_BYTES_MIN};
@@ -45,7 +47,8 @@ pub(crate) enum Job {
     Commit { transaction: u64, floor: u64, done: oneshot::Sender<()> },
     /// A run begins, with this number for its next transaction.
     Begin { transaction: u64, done: Sender<()> },
-    /// The node stopped in order; this would be the number of its next transaction.
+    /// The node stopped in order, and this would be the number of its next transaction: flushes all there is,
+    /// whatever [`Flush`] says.
     Stop { transaction: u64 },
     /// Deletes all there is of the queue.
     Forget { queue: QueueId },
@@ -55,7 +58,7 @@ pub(crate) enum Job {
     Define { entry: Vec<u8>, done: oneshot::Sender<()> },
     /// Replaces the definitions by this snapshot.
     Redefine { entries: Vec<Vec<u8>> },
-    /// Answers when all before is as safe as it gets.
+    /// Answers when all before is as safe as `--flush` says.
     Flush { done: oneshot::Sender<()> },
 }
 
@@ -79,7 +82,7 @@ impl Storage {
             definitions,
             transactions,
             queues: HashMap::default(),
-            dirty: HashMap::default(),
+            dirty: Dirty::default(),
             answers: Vec::new(),
         };
         std::thread::Builder::new()
@@ -129,8 +132,8 @@ struct Worker {
     definitions: Journal,
     transactions: TransactionsFile,
     queues: HashMap<QueueId, QueueFiles, foldhash::fast::RandomState>,
-    /// By address, so that each is flushed once.
-    dirty: HashMap<usize, Arc<dyn DiskFile>, foldhash::fast::RandomState>,
+    /// What the next flush is for. With `--flush os`, nothing.
+    dirty: Dirty,
     answers: Vec<Answer>,
 }
 
@@ -163,65 +166,61 @@ impl Worker {
                 let files = self.files(queue)?;
                 files.log.append_all(&batches)?;
                 let reader = files.log.reader();
-                let dirty = files.log.take_dirty();
-                self.soil(dirty);
+                self.soil(queue)?;
                 self.answers.push(Answer::Stored { mailbox, upto, bytes: charge.bytes(), reader });
             }
             Job::Settle { queue, notes, floor } => {
                 let files = self.files(queue)?;
                 files.settle(notes, floor)?;
-                let dirty = files.settled.take_dirty();
-                self.soil(dirty);
+                self.soil(queue)?;
             }
             Job::Prepare { queue, transaction, notes } => {
-                let files = self.files(queue)?;
-                files.settled.prepare(transaction, notes)?;
-                let dirty = files.settled.take_dirty();
-                self.soil(dirty);
+                self.files(queue)?.settled.prepare(transaction, notes)?;
+                self.soil(queue)?;
             }
             Job::Committed { queue, transaction } => self.files(queue)?.settled.commit(transaction),
             Job::Commit { transaction, floor, done } => {
                 self.transactions.commit(transaction, floor)?;
-                let dirty = self.transactions.take_dirty();
-                self.soil(dirty);
+                if self.flush == Flush::Always {
+                    self.dirty.add(self.transactions.take_dirty());
+                }
                 self.answers.push(Answer::Done(done));
             }
             Job::Begin { transaction, done } => {
-                self.transactions.begin(transaction)?;
+                self.begin(transaction)?;
                 let _ = done.send(());
             }
             Job::Stop { transaction } => {
+                self.flush_all()?;
                 self.transactions.stop(transaction)?;
-                let dirty = self.transactions.take_dirty();
-                self.soil(dirty);
+                self.transactions.take_dirty().flush(&*self.disk)?;
             }
             Job::Adopt { queue, files } => drop(self.queues.insert(queue, *files)),
             Job::Forget { queue } => {
                 self.queues.remove(&queue);
+                self.dirty.forget_below(&queue_dir(queue));
                 self.disk.remove_dir_all(&queue_dir(queue))?;
             }
             Job::Define { entry, done } => {
                 self.definitions.append(&[&entry])?;
-                let dirty = self.definitions.take_dirty();
-                self.soil(dirty);
+                self.soil_definitions();
                 self.answers.push(Answer::Done(done));
             }
-            Job::Redefine { entries } => self.definitions.rewrite(entries)?,
+            Job::Redefine { entries } => {
+                self.definitions.rewrite(entries)?;
+                self.soil_definitions();
+            }
             Job::Flush { done } => self.answers.push(Answer::Done(done)),
         }
         Ok(())
     }
 
-    /// Flushes if anybody waits for it, then lets them know.
+    /// Flushes if anybody waits for it or files wait to be removed, then lets them know.
     fn answer(&mut self) -> Result<(), cauce_log::LogError> {
-        if self.answers.is_empty() {
+        if self.answers.is_empty() && !self.dirty.frees_space() {
             return Ok(());
         }
-        if self.flush == Flush::Always {
-            let files: Vec<_> = self.dirty.drain().map(|(_, file)| file).collect();
-            self.disk.sync(&files)?;
-        }
-        self.dirty.clear();
+        mem::take(&mut self.dirty).flush(&*self.disk)?;
         for answer in self.answers.drain(..) {
             match answer {
                 Answer::Stored { mailbox, upto, bytes, reader } => {
@@ -233,8 +232,40 @@ impl Worker {
         Ok(())
     }
 
-    fn soil(&mut self, files: Vec<Arc<dyn DiskFile>>) {
-        self.dirty.extend(files.into_iter().map(|file| (Arc::as_ptr(&file).addr(), file)));
+    /// Takes note of what was written for a queue.
+    fn soil(&mut self, queue: QueueId) -> Result<(), cauce_log::LogError> {
+        let files = self.queues.get_mut(&queue).expect("it was written to");
+        match self.flush {
+            Flush::Always => self.dirty.add(files.take_dirty()?),
+            Flush::Os => files.log.remove_retired()?,
+        }
+        Ok(())
+    }
+
+    fn soil_definitions(&mut self) {
+        if self.flush == Flush::Always {
+            self.dirty.add(self.definitions.take_dirty());
+        }
+    }
+
+    /// What queues forgot of transactions when they were opened is durable before the numbers of these can count.
+    fn begin(&mut self, transaction: u64) -> Result<(), cauce_log::LogError> {
+        if self.flush == Flush::Always {
+            self.flush_all()?;
+        }
+        self.transactions.begin(transaction)?;
+        if self.flush == Flush::Always {
+            self.transactions.take_dirty().flush(&*self.disk)?;
+        }
+        Ok(())
+    }
+
+    fn flush_all(&mut self) -> Result<(), cauce_log::LogError> {
+        for files in self.queues.values_mut() {
+            self.dirty.add(files.take_dirty()?);
+        }
+        self.dirty.add(self.definitions.take_dirty());
+        Ok(mem::take(&mut self.dirty).flush(&*self.disk)?)
     }
 
     fn files(&mut self, queue: QueueId) -> Result<&mut QueueFiles, cauce_log::LogError> {
@@ -264,6 +295,12 @@ impl QueueFiles {
             SettledFile::open(disk, dir.join("settled"), committed)?;
         let reports = [recovery, settled_recovery];
         Ok((QueueFiles { log, settled }, Found { reports, last_transaction }))
+    }
+
+    fn take_dirty(&mut self) -> Result<Dirty, cauce_log::LogError> {
+        let mut dirty = self.log.take_dirty()?;
+        dirty.add(self.settled.take_dirty());
+        Ok(dirty)
     }
 
     fn settle(&mut self, notes: Notes, floor: u64) -> Result<(), cauce_log::LogError> {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use cauce_core::message::Block;
 use cauce_core::queue::{Outcome, Picks};
-use cauce_log::{Disk, DiskFile, Journal, LogError, Recovery};
+use cauce_log::{Dirty, Disk, Journal, LogError, Recovery};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -118,8 +118,7 @@ impl TransactionsFile {
         &self.committed
     }
 
-    /// Begins a run, which is durable when this returns: what queues know of numbers from before counts, and
-    /// those from `next` on are new.
+    /// Begins a run: what queues know of numbers from before counts, and those from `next` on are new.
     pub(crate) fn begin(&mut self, next: u64) -> Result<(), LogError> {
         if !self.stopped && next == self.committed.next() && self.committed.above.is_empty() {
             return Ok(());
@@ -144,7 +143,7 @@ impl TransactionsFile {
         self.journal.append(&[&encode(STOPPED, next)])
     }
 
-    pub(crate) fn take_dirty(&mut self) -> Vec<Arc<dyn DiskFile>> {
+    pub(crate) fn take_dirty(&mut self) -> Dirty {
         self.journal.take_dirty()
     }
 

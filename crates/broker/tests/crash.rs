@@ -4,16 +4,20 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use cauce_broker::QueueHandle;
+use cauce_broker::{Flush, Node, NodeConfig, QueueHandle};
 use cauce_core::Table;
 use cauce_core::exchange::{Destination, ExchangeKind};
 use cauce_core::queue::Outcome;
 use cauce_core::topology::ExchangeSpec;
 use cauce_log::MemoryDisk;
-use common::{Client, declare, number_of, run, start};
+use common::{CONFIG, Client, declare, number_of, run, start, start_with};
 
 const MESSAGES: u64 = 40;
+/// More than a segment of them.
+const LARGE_MESSAGES: usize = 18;
+const LARGE_BODY_BYTES: usize = 1 << 20;
 
 /// What a client knew when the power went.
 #[derive(Debug, Default)]
@@ -39,6 +43,42 @@ fn what_was_confirmed_survives_a_power_cut_at_any_flush() {
         let image = disk.crash((cut % 3 != 0).then_some(cut));
         run(async { check(&image, &known, cut).await });
     }
+}
+
+#[test]
+fn with_flush_os_nothing_is_flushed_until_the_node_stops() {
+    let disk = MemoryDisk::new();
+    run(async {
+        let node = fill(&disk, Flush::Os).await;
+        assert_eq!(disk.syncs(), 0);
+        node.stop().await;
+    });
+    assert_eq!(run(count(&disk.crash(None))), LARGE_MESSAGES);
+}
+
+#[test]
+fn a_confirm_covers_the_segment_that_was_filled_on_the_way() {
+    let disk = MemoryDisk::new();
+    run(async { fill(&disk, Flush::Always).await });
+    assert_eq!(run(count(&disk.crash(None))), LARGE_MESSAGES);
+}
+
+/// A node whose queue holds confirmed messages in two segments.
+async fn fill(disk: &MemoryDisk, flush: Flush) -> Arc<Node> {
+    let node = start_with(disk, NodeConfig { flush, ..CONFIG });
+    let queue = declare(&node, "orders", &[]).await;
+    let mut client = Client::new();
+    for _ in 0..LARGE_MESSAGES {
+        client.publish_bytes(&node, &queue, &[0; LARGE_BODY_BYTES]).await;
+    }
+    node
+}
+
+/// How many messages there are after a restart.
+async fn count(image: &MemoryDisk) -> usize {
+    let node = start(image);
+    let queue = declare(&node, "orders", &[]).await;
+    Client::new().drain(&queue).await.len()
 }
 
 /// A client's day: declare, bind, publish with confirms, take every third message, acknowledge half of those.

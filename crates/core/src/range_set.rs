@@ -247,6 +247,60 @@ impl RangeSet {
         true
     }
 
+    /// Removes what is there of a range, and says which runs that was.
+    pub fn remove_range(&mut self, removed: Range<u64>, mut was_there: impl FnMut(Range<u64>)) {
+        if removed.is_empty() {
+            return;
+        }
+        if self.pages.is_empty() {
+            return self.remove_runs(removed, was_there);
+        }
+        self.runs_within(removed.clone()).for_each(&mut was_there);
+        let numbers = removed.start / PAGE..=(removed.end - 1) / PAGE;
+        let touched: Vec<u64> = self.pages.range(numbers).map(|(number, _)| *number).collect();
+        for number in touched {
+            let page = self.pages.get_mut(&number).expect("it was found just now");
+            let (page_start, page_end) = (number * PAGE, (number + 1) * PAGE);
+            self.count -= page.remove_range(removed.start.max(page_start)..removed.end.min(page_end));
+            if page.is_empty() {
+                self.pages.remove(&number);
+            }
+        }
+        self.remove_runs(removed, |_| {});
+    }
+
+    fn remove_runs(&mut self, removed: Range<u64>, mut was_there: impl FnMut(Range<u64>)) {
+        let from = self.runs.partition_point(|run| run.end <= removed.start);
+        let to = from + self.runs.range(from..).take_while(|run| run.start < removed.end).count();
+        if from == to {
+            return;
+        }
+        let before = self.runs[from].start..removed.start;
+        let behind = removed.end..self.runs[to - 1].end;
+        for run in self.runs.range(from..to) {
+            let part = run.start.max(removed.start)..run.end.min(removed.end);
+            self.count -= part.end - part.start;
+            was_there(part);
+        }
+        match (before.is_empty(), behind.is_empty()) {
+            (true, true) => drop(self.runs.drain(from..to)),
+            (false, true) => {
+                self.runs[from] = before;
+                self.runs.drain(from + 1..to);
+            }
+            (true, false) => {
+                self.runs[to - 1] = behind;
+                self.runs.drain(from..to - 1);
+            }
+            (false, false) => {
+                self.runs[from] = before;
+                self.runs.drain(from + 1..to);
+                self.runs.insert(from + 1, behind);
+                self.make_page_if_scattered(removed.start);
+            }
+        }
+    }
+
     /// Forgets everything below `floor`.
     pub fn remove_below(&mut self, floor: u64) {
         while let Some(mut entry) = self.pages.first_entry().filter(|entry| entry.key() * PAGE < floor) {
@@ -314,6 +368,7 @@ mod tests {
     enum Op {
         Insert(u64, u64),
         Remove(u64),
+        RemoveRange(u64, u64),
         PopFirst,
         RemoveBelow(u64),
         /// Every other offset, so many of them: these become bits.
@@ -326,6 +381,7 @@ mod tests {
         prop_oneof![
             (0u64..60, 0u64..8).prop_map(|(start, len)| Op::Insert(start, len)),
             (0u64..64).prop_map(Op::Remove),
+            (0u64..60, 0u64..20).prop_map(|(start, len)| Op::RemoveRange(start, len)),
             Just(Op::PopFirst),
             (0u64..64).prop_map(Op::RemoveBelow),
             (PAGE - 60..PAGE + 60, 0u64..200).prop_map(|(start, len)| Op::Insert(start, len)),
@@ -353,6 +409,13 @@ mod tests {
                         }
                     }
                     Op::Remove(offset) => prop_assert_eq!(set.remove(offset), model.remove(&offset)),
+                    Op::RemoveRange(start, len) => {
+                        let mut removed = Vec::new();
+                        set.remove_range(start..start + len, |run| removed.extend(run));
+                        let expected: Vec<_> = model.range(start..start + len).copied().collect();
+                        model.retain(|offset| !expected.contains(offset));
+                        prop_assert_eq!(removed, expected);
+                    }
                     Op::PopFirst => prop_assert_eq!(set.pop_first(), model.pop_first()),
                     Op::RemoveBelow(floor) => {
                         set.remove_below(floor);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 /// The layout that docs/formats describes.
-const FORMAT_VERSION: &str = "1";
+const FORMAT_VERSION: &str = "2";
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DirectoryError {
