@@ -35,6 +35,8 @@ class Broker:
         self.home.mkdir(parents=True, exist_ok=True)
         self.process = None
         self.port = None
+        # A file in RabbitMQ's format that every start imports.
+        self.definitions = None
 
     def __enter__(self):
         self.start()
@@ -126,8 +128,9 @@ class Cauce(Broker):
         listeners = []
         for plane in self._planes():
             listeners += [f"--{plane}", f"127.0.0.1:{self.ports.get(plane, 0)}"]
+        definitions = ["--definitions", self.definitions] if self.definitions else []
         self._spawn(
-            [self.executable(), "serve", "--data", self.data, *listeners, "--print-ports", *self.options],
+            [self.executable(), "serve", "--data", self.data, *listeners, "--print-ports", *definitions, *self.options],
             stdout=subprocess.PIPE,
         )
         self.ports = self._read_ports()
@@ -194,9 +197,10 @@ class RabbitMQ(Broker):
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        (self.home / "enabled_plugins").write_text("[].\n")
+        (self.home / "enabled_plugins").write_text("[rabbitmq_consistent_hash_exchange].\n")
+        load = f"load_definitions = {self.definitions}\n" if self.definitions else ""
         (self.home / "rabbitmq.conf").write_text(
-            "log.console = true\nlog.console.level = info\nlog.file = false\ndisk_free_limit.absolute = 1MB\n"
+            "log.console = true\nlog.console.level = info\nlog.file = false\ndisk_free_limit.absolute = 1MB\n" + load
         )
         (self.home / "environment.conf").write_text("")
         self._spawn([self.executable()], environment=os.environ | self._environment())
@@ -211,6 +215,13 @@ class RabbitMQ(Broker):
     def kill(self):
         super().kill()
         self._stop_epmd()
+
+    def control(self, *words):
+        """What rabbitmqctl prints."""
+        command = [self.executable().with_name("rabbitmqctl"), "--quiet", *words]
+        done = subprocess.run(command, env=os.environ | self._environment(), capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def _environment(self):
         return {

@@ -135,6 +135,19 @@ def flush(channel):
     channel.basic_qos(prefetch_count=0)
 
 
+def returns(channel):
+    """A look at the bodies that came back since now. pika hands them out only when it is told to."""
+    bodies = []
+    channel.add_on_return_callback(lambda _channel, _method, _properties, body: bodies.append(body))
+
+    def look():
+        flush(channel)
+        channel.connection.process_data_events(time_limit=0)
+        return bodies
+
+    return look
+
+
 def send(channel, method, content=None):
     """Sends a method that pika's own functions would refuse or cannot say."""
     channel._impl._send_method(method, content)

@@ -2,6 +2,8 @@
 
 import re
 
+import pika
+import pytest
 from pamqp import commands
 from pika import spec
 
@@ -206,6 +208,44 @@ def test_a_reply_to_somebody_who_left_has_no_route(connection, name):
         server.queue_declare(gone, passive=True)
 
 
+def test_a_queue_for_replies_can_be_asked_for_and_nothing_else(connect, name):
+    client, server = connect().channel(), connect()
+    requests = server.channel()
+    queue(requests, name("requests"))
+    Subscriber(client, "amq.rabbitmq.reply-to", auto_ack=True)
+    publish(client, "", name("requests"), "ping", reply_to="amq.rabbitmq.reply-to")
+    replies = take(requests, name("requests")).properties.reply_to
+    for options in ({"passive": True}, {}, {"durable": True, "exclusive": True}):
+        for asked in (replies, "amq.rabbitmq.reply-to"):
+            answer = requests.queue_declare(asked, **options).method
+            assert (answer.queue, answer.message_count, answer.consumer_count) == (asked, 0, 1)
+    assert requests.queue_delete(replies).method.message_count == 0
+    missing = f"NOT_FOUND - no queue '{replies}' in vhost '/'"
+    for use in (
+        lambda channel: channel.basic_get(replies),
+        lambda channel: channel.basic_consume(replies, lambda *_: None, auto_ack=True),
+        lambda channel: channel.queue_purge(replies),
+        lambda channel: channel.queue_bind(replies, "amq.fanout"),
+    ):
+        with channel_closed(404, missing):
+            use(server.channel())
+    for passive in (True, False):
+        with channel_closed(404, "NOT_FOUND - no queue 'amq.rabbitmq.reply-to.nobody' in vhost '/'"):
+            server.channel().queue_declare("amq.rabbitmq.reply-to.nobody", passive=passive)
+
+
+def test_a_mandatory_reply_to_somebody_who_left_comes_back(connection, name):
+    client, server = connection.channel(), connection.channel()
+    queue(server, name("requests"))
+    replies = Subscriber(client, "amq.rabbitmq.reply-to", auto_ack=True)
+    publish(client, "", name("requests"), "ping", reply_to="amq.rabbitmq.reply-to")
+    request = take(server, name("requests"))
+    client.basic_cancel(replies.tag)
+    server.confirm_delivery()
+    with pytest.raises(pika.exceptions.UnroutableError):
+        publish(server, "", request.properties.reply_to, "pong", mandatory=True)
+
+
 def test_direct_reply_to_needs_no_ack_and_a_consumer(connection, name):
     with channel_closed(406, "PRECONDITION_FAILED - reply consumer cannot acknowledge"):
         connection.channel().basic_consume("amq.rabbitmq.reply-to", lambda *_: None)
@@ -214,6 +254,25 @@ def test_direct_reply_to_needs_no_ack_and_a_consumer(connection, name):
     with channel_closed(406, "PRECONDITION_FAILED - fast reply consumer does not exist"):
         publish(channel, "", name(), reply_to="amq.rabbitmq.reply-to")
         flush(channel)
+
+
+@pytest.mark.only("cauce")
+def test_who_holds_a_message_too_long_loses_the_channel(broker_class, tmp_path):
+    with broker_class(tmp_path, "--consumer-timeout", "200ms") as impatient:
+        connection = pika.BlockingConnection(impatient.parameters())
+        slow, patient = connection.channel(), connection.channel()
+        queue(slow, "slow")
+        queue(slow, "patient", consumer_timeout=60_000)
+        for name, channel in (("slow", slow), ("patient", patient)):
+            publish(channel, "", name, "job")
+            Subscriber(channel, name).wait_for(1)
+        text = "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out in queue 'slow'…"
+        with channel_closed(406, text):
+            slow.start_consuming()
+        got = take(patient, "slow")
+        assert got.method.redelivered and got.body == b"job"
+        assert waiting(patient, "patient") == 0
+        connection.close()
 
 
 def test_get_and_consume_share_a_queue(channel, name):
@@ -236,6 +295,8 @@ def test_cancelling_a_consumer_without_acks_loses_nothing(broker, channel, name)
         wire.login()
         wire.open_channel()
         wire.send(commands.Basic.Consume(queue=name(), consumer_tag="mine", no_ack=True), 1)
+        # A cancel that comes sooner ends RabbitMQ's channel with an internal error.
+        wire.expect(commands.Basic.ConsumeOk)
         wire.send(commands.Basic.Cancel("mine"), 1)
         while not isinstance(got := wire.receive()[1], commands.Basic.CancelOk):
             delivered += isinstance(got, commands.Basic.Deliver)

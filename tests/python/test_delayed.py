@@ -39,6 +39,25 @@ def test_a_delayed_topic_exchange_routes_by_pattern_when_the_delay_is_over(chann
     assert waiting(channel, name("q")) == 0
 
 
+def test_every_delayed_exchange_on_the_way_holds_a_message_and_none_twice(channel, name):
+    for exchange in ("one", "two"):
+        channel.exchange_declare(name(exchange), "x-delayed-message", arguments={"x-delayed-type": "fanout"})
+    channel.exchange_declare(name("both"), "fanout")
+    for exchange in ("one", "two"):
+        channel.exchange_bind(name(exchange), name("both"))
+        queue(channel, name(exchange))
+        channel.queue_bind(name(exchange), name(exchange))
+    # From one delayed exchange to the next: the delay is over when the second is met.
+    channel.exchange_bind(name("two"), name("one"))
+    started = time.monotonic()
+    publish(channel, name("both"), "", "a", headers={"x-delay": 100})
+    assert take(channel, name("one")).body == b"a"
+    assert take(channel, name("two")).body == take(channel, name("two")).body == b"a"
+    assert time.monotonic() - started < 5
+    publish(channel, name("one"), "", "b", headers={"x-delay": 100})
+    assert take(channel, name("two")).properties.headers == {"x-delay": -100}
+
+
 def test_a_delayed_message_survives_a_kill(own_broker):
     channel = pika.BlockingConnection(own_broker.parameters()).channel()
     names = lambda word: word  # noqa: E731

@@ -75,6 +75,37 @@ def test_a_committed_transaction_survives_a_kill(own_broker):
     assert drained(open_channel(own_broker), "orders") == ["committed"]
 
 
+def test_after_a_stop_only_what_was_given_out_is_marked(own_broker):
+    channel = open_channel(own_broker)
+    queue(channel, "orders")
+    channel.confirm_delivery()
+    for body in ("held", "fresh"):
+        publish(channel, "", "orders", body, delivery_mode=2)
+    take(channel, "orders", auto_ack=False)
+    for _ in range(2):
+        own_broker.stop()
+        own_broker.start()
+    channel = open_channel(own_broker)
+    again = [take(channel, "orders") for _ in range(2)]
+    assert [(got.body, got.method.redelivered) for got in again] == [(b"held", True), (b"fresh", False)]
+
+
+@pytest.mark.only("cauce")
+def test_how_often_a_message_came_back_is_known_after_a_kill(own_broker):
+    channel = open_channel(own_broker)
+    queue(channel, "orders", queue_type="quorum")
+    channel.confirm_delivery()
+    publish(channel, "", "orders", "job", delivery_mode=2)
+    for _ in range(3):
+        channel.basic_nack(take(channel, "orders", auto_ack=False).method.delivery_tag)
+    assert waiting(channel, "orders") == 1
+    # Notes about returns are written and not waited for: another message's confirm says that they are.
+    publish(channel, "", "orders", "next", delivery_mode=2)
+    own_broker.kill()
+    own_broker.start()
+    assert take(open_channel(own_broker), "orders").properties.headers == {"x-delivery-count": 3}
+
+
 @pytest.mark.only("cauce")
 def test_killed_again_and_again_it_still_has_everything(own_broker):
     sent = []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clients import channel_closed, connection_closed, drained, flush, publish, queue, take
+from clients import channel_closed, connection_closed, drained, flush, publish, queue, returns, take
 
 
 def test_a_direct_exchange_matches_the_whole_key(channel, name):
@@ -117,6 +117,54 @@ def test_a_circle_of_exchanges_delivers_once(channel, name):
     assert (drained(channel, name("one")), drained(channel, name("two"))) == (["once"], ["once"])
 
 
+@pytest.mark.parametrize("kind, key, arguments", [("headers", "", {"x-match": "any", "a": 1}), ("topic", "#.b", None)])
+def test_exchanges_bind_by_the_rules_of_their_source(channel, name, kind, key, arguments):
+    source, target = declare(channel, name, kind, "source"), declare(channel, name, "fanout", "target")
+    channel.exchange_bind(target, source, key, arguments)
+    bound(channel, name(), target, "")
+    publish(channel, source, "a.b", "wanted", headers={"a": 1})
+    publish(channel, source, "a.c", "not wanted", headers={"a": 2})
+    assert drained(channel, name()) == ["wanted"]
+
+
+def test_a_queue_reached_over_two_ways_gets_one_copy(channel, name):
+    source = declare(channel, name, "fanout", "source")
+    queue(channel, name())
+    for way in ("left", "right"):
+        channel.exchange_bind(declare(channel, name, "fanout", way), source)
+        channel.queue_bind(name(), name(way))
+    channel.queue_bind(name(), source)
+    publish(channel, source, "", "once")
+    assert drained(channel, name()) == ["once"]
+
+
+def test_bindings_between_exchanges_go_with_either_end(channel, name):
+    for gone in ("source", "target"):
+        source, target = declare(channel, name, "fanout", "source"), declare(channel, name, "fanout", "target")
+        channel.exchange_bind(target, source)
+        bound(channel, name(), target, "")
+        channel.exchange_delete(name(gone))
+        declare(channel, name, "fanout", gone)
+        publish(channel, source, "", f"{gone} was new")
+        assert drained(channel, name()) == []
+
+
+def test_an_auto_delete_exchange_goes_with_its_last_binding_to_an_exchange(channel, name):
+    target = declare(channel, name, "fanout", "target")
+    channel.exchange_declare(name("brief"), "fanout", auto_delete=True)
+    channel.exchange_bind(target, name("brief"))
+    channel.exchange_delete(target)
+    with channel_closed(404, f"NOT_FOUND - no exchange '{name('brief')}' in vhost '/'"):
+        channel.exchange_declare(name("brief"), passive=True)
+
+
+@pytest.mark.parametrize("missing", ["source", "destination"])
+def test_a_binding_between_exchanges_needs_both(channel, name, missing):
+    ends = dict.fromkeys(("source", "destination"), declare(channel, name, "fanout")) | {missing: name("gone")}
+    with channel_closed(404, f"NOT_FOUND - no exchange '{name('gone')}' in vhost '/'"):
+        channel.exchange_bind(routing_key="k", **ends)
+
+
 def test_unbinding_stops_the_flow_and_twice_does_no_harm(channel, name):
     exchange = declare(channel, name, "direct")
     bound(channel, name(), exchange, "k")
@@ -146,6 +194,49 @@ def test_what_no_binding_wants_goes_to_the_alternate_exchange(channel, name):
     assert drained(channel, name("known")) == ["a"]
     rest = take(channel, name("rest"))
     assert (rest.body, rest.method.exchange, rest.method.routing_key) == (b"b", exchange, "unknown")
+
+
+def test_alternates_chain_and_end_the_search_for_a_mandatory_message(channel, name):
+    returned = returns(channel)
+    declare(channel, name, "direct", "last")
+    declare(channel, name, "direct", "middle", **{"alternate-exchange": name("last")})
+    exchange = declare(channel, name, "direct", **{"alternate-exchange": name("middle")})
+    bound(channel, name(), name("last"), "far")
+    publish(channel, exchange, "far", "found", mandatory=True)
+    publish(channel, exchange, "nowhere", "lost", mandatory=True)
+    assert (drained(channel, name()), returned()) == (["found"], [b"lost"])
+
+
+def test_an_alternate_that_is_not_there_is_no_error(channel, name):
+    returned = returns(channel)
+    exchange = declare(channel, name, "direct", **{"alternate-exchange": name("later")})
+    publish(channel, exchange, "k", "too early", mandatory=True)
+    flush(channel)
+    declare(channel, name, "fanout", "later")
+    bound(channel, name(), name("later"), "")
+    publish(channel, exchange, "k", "now", mandatory=True)
+    assert (drained(channel, name()), returned()) == (["now"], [b"too early"])
+
+
+def test_alternates_in_a_circle_end(channel, name):
+    returned = returns(channel)
+    first = declare(channel, name, "direct", "first", **{"alternate-exchange": name("second")})
+    declare(channel, name, "direct", "second", **{"alternate-exchange": first})
+    publish(channel, first, "k", "round", mandatory=True)
+    assert returned() == [b"round"]
+
+
+def test_an_alternate_helps_behind_a_binding_between_exchanges_too(channel, name):
+    """The second exchange is reached and finds nobody: its own alternate gets the message, not the first one's."""
+    for part in ("alternate of first", "alternate of second"):
+        declare(channel, name, "fanout", part)
+        bound(channel, name(f"q {part}"), name(part), "")
+    first = declare(channel, name, "fanout", "first", **{"alternate-exchange": name("alternate of first")})
+    second = declare(channel, name, "direct", "second", **{"alternate-exchange": name("alternate of second")})
+    channel.exchange_bind(second, first)
+    publish(channel, first, "k", "once")
+    assert drained(channel, name("q alternate of first")) == []
+    assert drained(channel, name("q alternate of second")) == ["once"]
 
 
 def test_cc_and_bcc_send_copies_and_bcc_is_secret(channel, name):
@@ -239,6 +330,23 @@ def test_declaring_an_exchange_otherwise_is_refused_with_the_difference(connecti
     }.items():
         with channel_closed(406, "PRECONDITION_FAILED - " + text.format(exchange)):
             connection.channel().exchange_declare(exchange, **arguments)
+
+
+def test_declaring_an_exchange_again_the_same_changes_nothing(channel, name):
+    """Of the arguments only the alternate exchange is compared, and the first declaration stays in force."""
+    declare(channel, name, "fanout", "alternate")
+    bound(channel, name(), name("alternate"), "")
+    for more in ({}, {"x-note": "first"}, {"x-note": "second"}):
+        exchange = declare(channel, name, "headers", **{"alternate-exchange": name("alternate")}, **more)
+    publish(channel, exchange, "k", "still there")
+    assert drained(channel, name()) == ["still there"]
+
+
+def test_declaring_an_exchange_without_its_alternate_is_refused(connection, name):
+    exchange = declare(connection.channel(), name, "direct", **{"alternate-exchange": "first"})
+    for arguments in ({"alternate-exchange": "second"}, {"alternate-exchange": 2}, {}):
+        with channel_closed(406, "PRECONDITION_FAILED - inequivalent arg 'alternate-exchange' for exchange …"):
+            connection.channel().exchange_declare(exchange, "direct", durable=True, arguments=arguments)
 
 
 def test_an_unknown_kind_of_exchange_ends_the_connection(channel, name):

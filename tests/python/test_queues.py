@@ -1,12 +1,13 @@
 """What a queue keeps, in which order, for how long, and for whom."""
 
 import re
+import time
 
 import pytest
 from pamqp import commands
 from pika.compat import long
 
-from clients import channel_closed, drained, eventually, publish, queue, take, waiting
+from clients import Subscriber, channel_closed, drained, eventually, publish, queue, take, waiting
 from wire import Wire
 
 
@@ -135,7 +136,7 @@ def test_an_auto_delete_queue_goes_with_its_last_consumer(channel, connection, n
     channel.basic_cancel(first)
     assert waiting(channel, name()) == 0
     channel.basic_cancel(second)
-    assert eventually(lambda: is_missing(connection, name()))
+    assert is_missing(connection, name())
 
 
 def test_an_exclusive_queue_is_locked_to_its_connection_and_goes_with_it(connect, name):
@@ -179,6 +180,89 @@ def test_priorities_overtake(channel, name):
     for body, priority in (("none", None), ("low", 1), ("high", 5), ("beyond", 200), ("low too", 1)):
         publish(channel, "", name(), body, priority=priority)
     assert drained(channel, name()) == ["high", "beyond", "low", "low too", "none"]
+
+
+def test_a_message_of_low_priority_expires_when_it_comes_to_the_front(channel, name):
+    queue(channel, name(), max_priority=5)
+    publish(channel, "", name(), "urgent", priority=5)
+    publish(channel, "", name(), "gone", priority=1, expiration="50")
+    time.sleep(0.2)
+    assert waiting(channel, name()) == 2
+    assert drained(channel, name()) == ["urgent"]
+
+
+def test_a_quorum_queue_tells_how_often_a_message_came_back(connection, name):
+    channel = connection.channel()
+    queue(channel, name(), queue_type="quorum")
+    publish(channel, "", name(), "job", headers={"mine": 1})
+    for returns, ending in enumerate(("nack", "reject", "close", "recover", "ack")):
+        got = take(channel, name(), auto_ack=False)
+        assert got.method.redelivered == (returns > 0)
+        # RabbitMQ before 4.0 says 0 at the first delivery; since then it says nothing.
+        assert got.properties.headers.pop("x-delivery-count", 0) == returns
+        assert got.properties.headers == {"mine": 1}
+        tag = got.method.delivery_tag
+        if ending == "nack":
+            channel.basic_nack(tag)
+        elif ending == "reject":
+            channel.basic_reject(tag)
+        elif ending == "recover":
+            channel.basic_recover(requeue=True)
+        elif ending == "close":
+            channel.close()
+            channel = connection.channel()
+        else:
+            channel.basic_ack(tag)
+
+
+def test_a_consumer_of_a_quorum_queue_is_told_as_well_and_one_of_a_classic_queue_is_not(channel, name):
+    for kind, told in (("quorum", 1), ("classic", None)):
+        queue(channel, name(kind), queue_type=kind)
+        publish(channel, "", name(kind), "job")
+        consumer = Subscriber(channel, name(kind))
+        channel.basic_nack(consumer.wait_for(1)[0].method.delivery_tag)
+        again = consumer.wait_for(2)[1]
+        assert again.method.redelivered
+        assert (again.properties.headers or {}).get("x-delivery-count") == told
+
+
+def returned_until_it_is_gone(channel, name, dead):
+    """How often a message was delivered that its worker always gives back."""
+    publish(channel, "", name, "job")
+    deliveries = 0
+
+    def look():
+        nonlocal deliveries
+        method, _, _ = channel.basic_get(name)
+        if method:
+            deliveries += 1
+            channel.basic_nack(method.delivery_tag)
+        return waiting(channel, dead)
+
+    assert eventually(look)
+    return deliveries
+
+
+def test_past_its_delivery_limit_a_message_goes_to_dead_letters(channel, name):
+    queue(channel, name("dead"))
+    limits = dict(delivery_limit=2, dead_letter_exchange="", dead_letter_routing_key=name("dead"))
+    queue(channel, name(), queue_type="quorum", **limits)
+    assert returned_until_it_is_gone(channel, name(), name("dead")) == 3
+    assert take(channel, name("dead")).properties.headers["x-death"][0]["reason"] == "delivery_limit"
+
+
+@pytest.mark.only("cauce")
+def test_a_quorum_queue_returns_a_message_twenty_times_unless_told_otherwise(channel, name):
+    """As RabbitMQ since 4.0; the one the tests run against has no limit of its own accord."""
+    queue(channel, name("dead"))
+    letters = dict(dead_letter_exchange="", dead_letter_routing_key=name("dead"))
+    queue(channel, name(), queue_type="quorum", **letters)
+    assert returned_until_it_is_gone(channel, name(), name("dead")) == 21
+    queue(channel, name("patient"), queue_type="quorum", delivery_limit=-1)
+    publish(channel, "", name("patient"), "job")
+    for _ in range(30):
+        channel.basic_nack(take(channel, name("patient"), auto_ack=False).method.delivery_tag)
+    assert take(channel, name("patient")).properties.headers == {"x-delivery-count": 30}
 
 
 def test_a_returned_message_takes_its_old_place(channel, name):

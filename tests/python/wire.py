@@ -12,6 +12,7 @@ class Wire:
 
     def __init__(self, port):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
 
     def __enter__(self):
@@ -44,7 +45,8 @@ class Wire:
         """The next frame that is not a heartbeat, which must be of this kind."""
         while True:
             received = self.receive()
-            assert received, f"the broker hung up where {kind.__name__} was due"
+            if not received:
+                raise ConnectionAbortedError(f"the broker hung up where {kind.__name__} was due")
             if isinstance(received[1], heartbeat.Heartbeat):
                 continue
             assert isinstance(received[1], kind), f"{received[1]} is no {kind.__name__}"

@@ -22,6 +22,23 @@ pub fn without_header(properties: &[u8], name: &str) -> Vec<u8> {
     try_without_header(properties, name).unwrap_or_else(|_| properties.to_vec())
 }
 
+/// The properties with an integer header set. What cannot be read is left as it is.
+pub fn with_integer_header(properties: &[u8], name: &str, value: i64) -> Vec<u8> {
+    try_with_integer_header(properties, name, value).unwrap_or_else(|_| properties.to_vec())
+}
+
+fn try_with_integer_header(properties: &[u8], name: &str, value: i64) -> Result<Vec<u8>, DecodeError> {
+    let view = Properties::parse(properties)?;
+    let mut entries = view.headers().map_or(Ok(Vec::new()), |headers| entries_without(headers, name))?;
+    entries.push(name.len() as u8);
+    entries.extend_from_slice(name.as_bytes());
+    entries.push(b'l');
+    entries.extend_from_slice(&value.to_be_bytes());
+    let mut out = Vec::with_capacity(properties.len() + entries.len());
+    view.with_headers(RawTable(&entries)).encode(&mut out);
+    Ok(out)
+}
+
 fn try_without_header(properties: &[u8], name: &str) -> Result<Vec<u8>, DecodeError> {
     let view = Properties::parse(properties)?;
     let Some(headers) = view.headers() else {
@@ -108,6 +125,21 @@ mod tests {
         assert_eq!(stripped, properties.to_bytes());
         assert_eq!(strip_bcc(b"\x10\x00\x02"), b"\x10\x00\x02");
         assert_eq!(strip_bcc(b"\xFF"), b"\xFF");
+    }
+
+    #[test]
+    fn an_integer_header_is_added_or_replaced() {
+        let headers = |entries: &[(&str, Value)]| {
+            let headers = Some(entries.iter().cloned().collect());
+            PropertiesBuf { headers, delivery_mode: Some(2), ..Default::default() }.to_bytes()
+        };
+        let (mine, count) = (("mine", Value::I32(1)), |count| ("n", Value::I64(count)));
+        let counted = with_integer_header(&headers(std::slice::from_ref(&mine)), "n", 7);
+        assert_eq!(counted, headers(&[mine.clone(), count(7)]));
+        assert_eq!(with_integer_header(&counted, "n", 8), headers(&[mine, count(8)]));
+        let none = PropertiesBuf { delivery_mode: Some(2), ..Default::default() }.to_bytes();
+        assert_eq!(with_integer_header(&none, "n", -1), headers(&[count(-1)]));
+        assert_eq!(with_integer_header(b"\xFF", "n", 1), b"\xFF");
     }
 
     fn encoded<const N: usize>(entries: [(&str, Value); N]) -> Vec<u8> {

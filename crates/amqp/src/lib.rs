@@ -37,7 +37,7 @@ pub use error::DecodeError;
 pub use frame::{
     FRAME_MIN_SIZE, FRAME_OVERHEAD, Frame, FrameError, FrameKind, HEARTBEAT_FRAME, PROTOCOL_HEADER,
 };
-pub use headers::{carbon_copies, strip_bcc, without_header};
+pub use headers::{carbon_copies, strip_bcc, with_integer_header, without_header};
 pub use method::{Method, decode_publish};
 pub use properties::{ContentHeader, Properties, PropertiesBuf, PropertiesSummary};
 pub use reply::ReplyCode;

@@ -12,7 +12,7 @@ use cauce_core::queue::{Picks, Reason};
 use cauce_core::topology::{DELAY_HEADER, Routed};
 
 use crate::clock::now_ms;
-use crate::queue_handle::{QueueHandle, Receipts};
+use crate::queue_handle::{QueueHandle, Receipts, Room, Share};
 use crate::routing::{EnvelopeFacts, with_copies};
 use crate::vhost::Vhost;
 
@@ -26,18 +26,48 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    pub(crate) fn new(source: Arc<QueueHandle>, offset: u64) -> Receipt {
-        Receipt { source, offset, missing: AtomicUsize::new(0) }
+    /// One more than there will be targets: whoever sends it is done too once it is sent.
+    pub(crate) fn new(source: Arc<QueueHandle>, offset: u64) -> Arc<Receipt> {
+        Arc::new(Receipt { source, offset, missing: AtomicUsize::new(1) })
     }
 
-    /// There was nobody to take it.
-    fn all_done(self) {
-        self.source.dead_lettered(self.offset);
+    /// It is not taken where it came, and is sent once more.
+    pub(crate) fn goes_on(self: Arc<Receipt>) -> Arc<Receipt> {
+        self.missing.fetch_add(1, Ordering::Relaxed);
+        self
     }
 
     pub(crate) fn one_done(&self) {
         if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.source.dead_lettered(self.offset);
+        }
+    }
+}
+
+/// Who waits until the targets have a dead letter.
+#[derive(Debug, Clone)]
+pub(crate) enum Awaited {
+    /// The queue it left, where it is settled then.
+    By(Arc<Receipt>),
+    /// Whoever published it to a queue that had no place for it.
+    Room(Arc<Room>),
+    Nobody,
+}
+
+impl Awaited {
+    /// The receipts that go with it to one target.
+    fn receipts(&self) -> Receipts {
+        match self {
+            Awaited::By(receipt) => Receipts::DeadLetter(receipt.clone().goes_on()),
+            Awaited::Room(room) => Receipts::Room(room.clone()),
+            Awaited::Nobody => Receipts::Nobody,
+        }
+    }
+
+    /// It is sent to all its targets.
+    fn sent(self) {
+        if let Awaited::By(receipt) = self {
+            receipt.one_done();
         }
     }
 }
@@ -48,10 +78,10 @@ pub(crate) fn publish(
     queue: &str,
     message: &Message<'_>,
     reason: Reason,
-    receipt: Option<Receipt>,
+    awaited: Awaited,
 ) {
     let Some((letter, targets)) = prepare(vhost, queue, message, reason) else {
-        return receipt.into_iter().for_each(Receipt::all_done);
+        return awaited.sent();
     };
     let message = Message {
         exchange: letter.exchange.as_bytes(),
@@ -60,11 +90,11 @@ pub(crate) fn publish(
         body: message.body,
         traits: Traits { ttl_ms: None, arrived_ms: now_ms(), ..message.traits },
     };
-    send(vhost, message, targets, receipt);
+    send(vhost, message, targets, awaited);
 }
 
 /// Routes on a message whose exchange held it until now.
-pub(crate) fn resume(vhost: &Vhost, exchange: &str, message: &Message<'_>, receipt: Receipt) {
+pub(crate) fn resume(vhost: &Vhost, exchange: &str, message: &Message<'_>, awaited: Awaited) {
     let envelope = after_delay(message.envelope);
     let key = String::from_utf8_lossy(message.routing_key);
     let facts = EnvelopeFacts(message.envelope);
@@ -73,12 +103,12 @@ pub(crate) fn resume(vhost: &Vhost, exchange: &str, message: &Message<'_>, recei
     let mut routed = Routed::default();
     if vhost.topology().route_after_delay(exchange, &keys, &facts, &mut routed).is_err() {
         // The exchange went, and its messages with it.
-        return receipt.all_done();
+        return awaited.sent();
     }
     let summary = PropertiesSummary::parse(&envelope).unwrap_or_default();
     let ttl_ms = summary.expiration.and_then(|expiration| expiration.parse().ok());
     let traits = Traits { ttl_ms, arrived_ms: now_ms(), ..message.traits };
-    send(vhost, Message { envelope: &envelope, traits, ..*message }, routed.queues, Some(receipt));
+    send(vhost, Message { envelope: &envelope, traits, ..*message }, routed.queues, awaited);
 }
 
 /// The properties without BCC, and with the delay negated: so clients see that it is over, and how long it was.
@@ -101,10 +131,10 @@ pub fn delay_ms(properties: &[u8]) -> Option<u64> {
     u64::try_from(headers.get(DELAY_HEADER).ok()??.as_integer()?).ok()
 }
 
-/// Hands the message to its targets; the receipt is done when all have it.
-fn send(vhost: &Vhost, message: Message<'_>, targets: Vec<Arc<QueueHandle>>, receipt: Option<Receipt>) {
+/// Hands the message to its targets.
+fn send(vhost: &Vhost, message: Message<'_>, targets: Vec<Arc<QueueHandle>>, awaited: Awaited) {
     if targets.is_empty() {
-        return receipt.into_iter().for_each(Receipt::all_done);
+        return awaited.sent();
     }
     let mut block = BlockBuilder::new();
     block.push(message);
@@ -113,15 +143,12 @@ fn send(vhost: &Vhost, message: Message<'_>, targets: Vec<Arc<QueueHandle>>, rec
         block.push(Message { traits: Traits { ttl_ms, ..message.traits }, ..message });
     }
     let block = block.finish(vhost.memory().gauge());
-    let receipt = receipt.map(|mut receipt| {
-        *receipt.missing.get_mut() = targets.len();
-        Arc::new(receipt)
-    });
     for target in targets {
-        let receipts = receipt.clone().map_or(Receipts::Nobody, Receipts::DeadLetter);
+        let receipts = awaited.receipts();
         let index = u32::from(target.is_delay());
-        target.publish_now(block.clone(), Picks::Run(index..index + 1), receipts);
+        target.publish_now(Share { block: block.clone(), picks: Picks::Run(index..index + 1), receipts });
     }
+    awaited.sent();
 }
 
 struct Letter {

@@ -3,15 +3,34 @@
 //!
 //! Arguments are kept as encoded AMQP tables in hexadecimal, so that every value keeps its width.
 
+mod blueprint;
+mod export;
+mod import;
+mod read;
+#[cfg(test)]
+mod stories;
+
 use cauce_amqp::table::{RawTable, encode_table};
 use cauce_core::Table;
+use cauce_core::access::{Permissions, TopicPermissions, User};
 use serde::{Deserialize, Serialize};
+
+pub use blueprint::Blueprint;
+pub use import::Imported;
+pub use read::{Definitions, DefinitionsError};
+
+pub(crate) use blueprint::VhostBlueprint;
+pub(crate) use import::{NOBODY, Plan, Step};
+pub(crate) use read::{BindingDefinition, ExchangeDefinition, QueueDefinition, VhostDefinition};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub(crate) enum Change {
+    /// Adds the virtual host, or says anew what is known about it.
     Vhost {
         name: String,
+        #[serde(flatten)]
+        about: About,
     },
     VhostGone {
         name: String,
@@ -34,6 +53,13 @@ pub(crate) enum Change {
     PermissionsGone {
         user: String,
         vhost: String,
+    },
+    TopicPermissions {
+        user: String,
+        vhost: String,
+        exchange: String,
+        write: String,
+        read: String,
     },
     Exchange {
         vhost: String,
@@ -75,7 +101,48 @@ pub(crate) struct BindingChange {
     pub(crate) arguments: Arguments,
 }
 
+/// What people wrote about a virtual host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct About {
+    pub description: String,
+    pub tags: Vec<String>,
+}
+
 impl Change {
+    pub(crate) fn user(user: &User) -> Change {
+        Change::User {
+            name: user.name.to_string(),
+            password_hash: user.password_hash.to_base64(),
+            tags: user.tags.clone(),
+        }
+    }
+
+    pub(crate) fn permissions(user: &str, vhost: &str, permissions: &Permissions) -> Change {
+        Change::Permissions {
+            user: user.to_owned(),
+            vhost: vhost.to_owned(),
+            configure: permissions.configure.as_str().to_owned(),
+            write: permissions.write.as_str().to_owned(),
+            read: permissions.read.as_str().to_owned(),
+        }
+    }
+
+    pub(crate) fn topic_permissions(
+        user: &str,
+        vhost: &str,
+        exchange: &str,
+        permissions: &TopicPermissions,
+    ) -> Change {
+        Change::TopicPermissions {
+            user: user.to_owned(),
+            vhost: vhost.to_owned(),
+            exchange: exchange.to_owned(),
+            write: permissions.write.as_str().to_owned(),
+            read: permissions.read.as_str().to_owned(),
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("changes are plain data")
     }
@@ -118,6 +185,12 @@ impl Arguments {
 mod tests {
     use super::*;
     use cauce_core::Value;
+
+    #[test]
+    fn a_vhost_needs_nothing_but_a_name() {
+        let change = Change::decode(br#"{"change":"vhost","name":"/"}"#).unwrap();
+        assert_eq!(change, Change::Vhost { name: "/".into(), about: About::default() });
+    }
 
     #[test]
     fn a_change_reads_back_with_the_width_of_every_value() {

@@ -14,19 +14,27 @@ mod definitions;
 mod limits;
 mod memory;
 mod node;
+mod pace;
 mod queue_handle;
 mod queue_task;
 mod routing;
+mod settled;
 mod storage;
 mod stored;
+mod transactions;
 mod users;
 mod vhost;
 
 pub use dead_letter::delay_ms;
-pub use memory::{Alarms, Memory};
-pub use node::{Node, NodeConfig, StartError};
-pub use queue_handle::{ConfirmTag, DeleteError, Event, Link, QueueHandle, Receipts, Status, ToConsumer};
+pub use definitions::{About, Blueprint, Definitions, DefinitionsError, Imported};
+pub use limits::DEFINITIONS_BYTES_MAX;
+pub use memory::{Alarms, Memory, Pressure};
+pub use node::{Defaults, Node, NodeConfig, StartError};
+pub use queue_handle::{
+    ConfirmTag, DeleteError, Event, Link, QueueHandle, Receipts, Room, Share, Status, ToConsumer,
+};
 pub use routing::{EnvelopeFacts, with_copies};
 pub use storage::Flush;
-pub use users::{GUEST, Users};
+pub use transactions::Part;
+pub use users::{GUEST, Users, random_salt};
 pub use vhost::{DeleteQueueError, Queues, Saved, Vhost};

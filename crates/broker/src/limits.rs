@@ -3,6 +3,11 @@
 /// Bytes that publishers may have in a queue's mailbox before they wait.
 pub(crate) const MAILBOX_BYTES_MAX: usize = 8 << 20;
 
+/// Messages of a queue on their way to dead letters at a time, and body bytes of them. More than is read from
+/// a log at a time, so that nothing is read twice.
+pub(crate) const LEAVING_MAX: u64 = 4096;
+pub(crate) const LEAVING_BYTES_MAX: u64 = 2 << 20;
+
 /// Commands a queue takes before it carries out effects.
 pub(crate) const TURN_COMMANDS_MAX: usize = 256;
 
@@ -12,10 +17,45 @@ pub(crate) const STORAGE_BATCH_BYTES: usize = 32 << 20;
 /// A log whose messages are all done is emptied once it holds this much.
 pub(crate) const TRIM_ACTIVE_BYTES_MIN: u64 = 1 << 20;
 
-/// Bytes read from a log at a time when messages come back to memory.
+/// Bytes read from a log at a time when messages come back to memory: for those who take them at once, and for
+/// the head of a queue that nobody consumes.
 pub(crate) const LOAD_BYTES: usize = 256 << 10;
+pub(crate) const LOAD_IDLE_BYTES: usize = 4 << 10;
 
-/// Share of the memory budget, in percent, above which queues let go of what the log can give back.
+/// Bytes of a record batch, after which the next begins: reading one message reads its whole batch.
+pub(crate) const RECORD_BATCH_BYTES: usize = 128 << 10;
+
+/// Bytes a queue has on the way to its log before it holds back what comes next, and publishers wait.
+pub(crate) const UNSTORED_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes of stored messages a queue keeps in memory while there is plenty, and while memory is short.
+pub(crate) const RESIDENT_BYTES_MAX: usize = 16 << 20;
+pub(crate) const RESIDENT_BYTES_SHORT: usize = 1 << 20;
+
+/// Bytes that wait in memory in a queue with consumers before its publishers are slowed down to
+/// [`CROWDED_BYTES_PER_MS`]; what the consumers take comes on top.
+pub(crate) const CROWDED_BYTES: usize = 24 << 20;
+pub(crate) const CROWDED_BYTES_PER_MS: usize = 32 << 10;
+
+/// Bytes that all open transactions may hold, however large the budget: each becomes one block.
+pub(crate) const TRANSACTIONS_BYTES_MAX: usize = 1 << 30;
+
+/// Shares of the memory budget, in percent. Above the first, queues write what the log has not and let go of
+/// it; above the second they keep nothing that the log can give back but their head.
 pub(crate) const PAGING_PERCENT: usize = 40;
+pub(crate) const TIGHT_PERCENT: usize = 75;
 
+/// Bytes of a definitions file.
+pub const DEFINITIONS_BYTES_MAX: usize = 64 << 20;
+
+/// Encoded bytes of the arguments of one definition; about what fits in a frame.
+pub(crate) const ARGUMENTS_BYTES_MAX: usize = 128 << 10;
+
+/// Names in one line about what an import left out.
+pub(crate) const NAMES_IN_A_NOTE_MAX: usize = 20;
+
+/// Share of the memory budget, in percent, for bodies that have come in part.
+pub(crate) const BODIES_PERCENT: usize = 50;
+
+const _: () = assert!(LOAD_BYTES as u64 <= LEAVING_BYTES_MAX);
 const _: () = assert!(MAILBOX_BYTES_MAX <= STORAGE_BATCH_BYTES);

@@ -3,7 +3,7 @@
 use cauce_core::message::Gauge;
 use tokio::sync::watch;
 
-use crate::limits::PAGING_PERCENT;
+use crate::limits::{BODIES_PERCENT, PAGING_PERCENT, TIGHT_PERCENT, TRANSACTIONS_BYTES_MAX};
 
 /// Why publishers must wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,30 +27,73 @@ impl Alarms {
     }
 }
 
+/// How much of the budget is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pressure {
+    None,
+    /// Queues write what the log has not, and keep little of what it has.
+    Paging,
+    /// They keep as good as nothing.
+    Tight,
+}
+
 #[derive(Debug)]
 pub struct Memory {
     gauge: Gauge,
+    bodies: Gauge,
+    transactions: Gauge,
     budget_bytes: usize,
     alarms: watch::Sender<Alarms>,
 }
 
 impl Memory {
     pub fn new(budget_bytes: usize) -> Memory {
-        Memory { gauge: Gauge::default(), budget_bytes, alarms: watch::Sender::new(Alarms::default()) }
+        Memory {
+            gauge: Gauge::default(),
+            bodies: Gauge::default(),
+            transactions: Gauge::default(),
+            budget_bytes,
+            alarms: watch::Sender::new(Alarms::default()),
+        }
     }
 
-    /// Charged with every message block.
+    /// Charged with whatever holds messages.
     pub fn gauge(&self) -> &Gauge {
         &self.gauge
+    }
+
+    /// Charged also with what transactions hold that are not committed.
+    pub fn transactions(&self) -> &Gauge {
+        &self.transactions
+    }
+
+    /// What all open transactions may hold. Were it more, they could raise an alarm that stops the very clients
+    /// whose commit would end it.
+    pub fn transactions_bytes_max(&self) -> usize {
+        (self.budget_bytes / 4).min(TRANSACTIONS_BYTES_MAX)
     }
 
     pub fn budget_bytes(&self) -> usize {
         self.budget_bytes
     }
 
-    /// Whether queues should let go of what a log can give back, and write what it can not.
-    pub fn is_paging(&self) -> bool {
-        self.gauge.bytes() > self.budget_bytes / 100 * PAGING_PERCENT
+    /// Charged, beside the other gauge, with bodies that have come in part.
+    pub fn bodies(&self) -> &Gauge {
+        &self.bodies
+    }
+
+    /// More would keep each other from becoming whole.
+    pub fn bodies_bytes_max(&self) -> usize {
+        self.budget_bytes / 100 * BODIES_PERCENT
+    }
+
+    pub fn pressure(&self) -> Pressure {
+        let percent = |percent| self.budget_bytes / 100 * percent;
+        match self.gauge.bytes() {
+            bytes if bytes > percent(TIGHT_PERCENT) => Pressure::Tight,
+            bytes if bytes > percent(PAGING_PERCENT) => Pressure::Paging,
+            _ => Pressure::None,
+        }
     }
 
     pub fn alarms(&self) -> watch::Receiver<Alarms> {

@@ -5,28 +5,57 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cauce_core::exchange::{Destination, ExchangeKind};
-use cauce_core::message::{Message, Traits};
-use cauce_core::queue::{ConsumerId, Effects, Kept, Queue, Rules};
-use cauce_core::topology::{ExchangeSpec, QueueLimits, QueueSpec, TopologyError};
+use cauce_core::access::{AccessError, PasswordHash, Permissions, TopicPermissions, User};
+use cauce_core::message::Message;
+use cauce_core::queue::{ConsumerId, Effects, Kept, Past, Queue, Reason, Rules};
+use cauce_core::range_set::RangeSet;
+use cauce_core::topology::TopologyError;
 use cauce_log::{Disk, Journal, LogError, LogReader, Recovery};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::now_ms;
-use crate::definitions::Change;
+use crate::definitions::{
+    About, BindingDefinition, Blueprint, Change, Definitions, DefinitionsError, ExchangeDefinition, Imported,
+    NOBODY, Plan, QueueDefinition, Step, VhostBlueprint, VhostDefinition,
+};
 use crate::memory::Memory;
 use crate::queue_handle::{Event, Link};
 use crate::queue_task::QueueTask;
+use crate::settled::Settled;
 use crate::storage::{self, Flush, QueueId, Storage};
 use crate::stored;
-use crate::users::Users;
-use crate::vhost::{Vhost, delay_rules, rules};
+use crate::transactions::{Committed, Part, Transactions, TransactionsFile};
+use crate::users::{GUEST, Users, random_salt};
+use crate::vhost::{Saved, Vhost, delay_rules, rules};
 
 /// Bytes read at a time while the logs of queues are looked through at start.
 const SCAN_BYTES: usize = 4 << 20;
 
-pub(crate) const DEFAULT_VHOST: &str = "/";
+/// What the first start defines.
+#[derive(Debug, Clone)]
+pub struct Defaults {
+    pub user: String,
+    pub password: String,
+    pub tags: Vec<String>,
+    pub vhost: String,
+    pub permissions: Permissions,
+}
+
+impl Default for Defaults {
+    fn default() -> Defaults {
+        Defaults {
+            user: GUEST.to_owned(),
+            password: GUEST.to_owned(),
+            tags: vec!["administrator".to_owned()],
+            vhost: "/".to_owned(),
+            permissions: Permissions::all(),
+        }
+    }
+}
+
+/// A queue brought back, what it has to do first, and the way to its log.
+type Raised = (Queue, Effects, Option<LogReader>);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -44,6 +73,8 @@ pub enum StartError {
 pub struct NodeConfig {
     pub flush: Flush,
     pub memory_bytes: usize,
+    /// How long a consumer may hold a message where its queue does not say.
+    pub consumer_timeout_ms: Option<u64>,
 }
 
 /// What queues and virtual hosts share.
@@ -51,8 +82,22 @@ pub struct NodeConfig {
 pub(crate) struct Shared {
     pub(crate) storage: Storage,
     pub(crate) memory: Memory,
+    pub(crate) consumer_timeout_ms: Option<u64>,
+    transactions: Transactions,
     next_id: AtomicU64,
     random: Random,
+    /// Never has a place; closed once all that was defined is back.
+    starting: Semaphore,
+}
+
+/// What the disk says of transactions while queues come back.
+#[derive(Debug)]
+struct Known {
+    committed: Committed,
+    /// Whether the last run ended in order.
+    stopped: bool,
+    /// The first number that no queue has seen.
+    next: u64,
 }
 
 impl Shared {
@@ -62,6 +107,11 @@ impl Shared {
 
     pub(crate) fn random_name(&self) -> String {
         self.random.name()
+    }
+
+    /// Waits until all that was defined is back.
+    pub(crate) async fn started(&self) {
+        let _ = self.starting.acquire().await;
     }
 }
 
@@ -97,41 +147,76 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens the data directory, brings back what it holds and starts the queues.
+    /// Opens the data directory, brings back what it holds and starts the queues. The first start of all
+    /// defines what every newcomer knows.
     pub fn start(disk: Arc<dyn Disk>, config: NodeConfig) -> Result<Arc<Node>, StartError> {
+        let node = Node::open(disk, config)?;
+        if node.is_blank() {
+            node.define(&Defaults::default());
+        }
+        Ok(node)
+    }
+
+    /// The same, and a node that never kept anything stays blank.
+    pub fn open(disk: Arc<dyn Disk>, config: NodeConfig) -> Result<Arc<Node>, StartError> {
         let (definitions, entries, recovery) = Journal::open(disk.clone(), "definitions".into())?;
         if recovery != Recovery::default() {
             tracing::warn!(?recovery, "the definitions were not as they were left");
         }
         let changes: Vec<Change> =
             entries.iter().map(|entry| Change::decode(entry)).collect::<Result<_, _>>()?;
-        let storage = Storage::start(disk.clone(), definitions, config.flush);
+        let transactions = TransactionsFile::open(&disk)?;
+        let (committed, stopped) = (transactions.committed().clone(), transactions.stopped());
+        let mut known = Known { stopped, next: committed.next(), committed };
+        let storage = Storage::start(disk.clone(), definitions, transactions, config.flush);
         let last_id = changes.iter().filter_map(|change| match change {
             Change::Queue { id, .. } | Change::Exchange { delay_queue: Some(id), .. } => Some(*id),
             _ => None,
         });
-        let shared = Arc::new(Shared {
-            storage,
-            memory: Memory::new(config.memory_bytes),
-            next_id: AtomicU64::new(last_id.max().unwrap_or(0) + 1),
-            random: Random::default(),
-        });
+        let next_id = last_id.max().unwrap_or(0) + 1;
+        let blueprint = Blueprint::from_changes(changes)?;
         let node = Arc::new(Node {
-            shared,
+            shared: Arc::new(Shared {
+                storage,
+                memory: Memory::new(config.memory_bytes),
+                consumer_timeout_ms: config.consumer_timeout_ms,
+                transactions: Transactions::default(),
+                next_id: AtomicU64::new(next_id),
+                random: Random::default(),
+                starting: Semaphore::new(0),
+            }),
             vhosts: RwLock::default(),
-            users: Users::default(),
+            users: Users::new(blueprint.access),
             connections: Mutex::default(),
             departure: Notify::new(),
         });
-        if changes.is_empty() {
-            node.define_defaults();
-        }
-        for change in changes {
-            node.apply(&disk, change)?;
+        for (name, vhost) in blueprint.vhosts {
+            node.raise(&disk, &name, vhost, &mut known)?;
         }
         node.remove_strangers(&disk)?;
         node.shared.storage.send(storage::Job::Redefine { entries: node.snapshot() });
+        node.shared.storage.begin(known.next);
+        node.shared.transactions.start_at(known.next);
+        node.shared.starting.close();
         Ok(node)
+    }
+
+    /// Carries all parts of a transaction out, or after a crash none; answers when that is safe.
+    pub async fn commit(&self, parts: Vec<Part>) {
+        self.shared.transactions.commit(&self.shared.storage, parts).await;
+    }
+
+    /// Ends in order: the next start will know which messages were given out. Queues rest from then on.
+    pub async fn stop(&self) {
+        for vhost in self.vhosts() {
+            for queue in vhost.all_queues() {
+                queue.stop().await;
+            }
+        }
+        self.flush().await;
+        let transaction = self.shared.transactions.next();
+        self.shared.storage.send(storage::Job::Stop { transaction });
+        self.flush().await;
     }
 
     pub fn memory(&self) -> &Memory {
@@ -159,7 +244,7 @@ impl Node {
         self.shared.random_name()
     }
 
-    /// Waits until all that was written before is flushed.
+    /// Waits until all that was written before is as safe as [`Flush`] says.
     pub async fn flush(&self) {
         self.shared.storage.flush().await;
     }
@@ -202,104 +287,163 @@ impl Node {
         }
     }
 
-    fn define_defaults(&self) {
-        self.add_vhost(DEFAULT_VHOST);
-        self.users.add_guest(self.shared.random.next().to_be_bytes());
+    /// Whether there is neither a user nor a virtual host, so that nobody could come in.
+    pub fn is_blank(&self) -> bool {
+        self.vhosts.read().is_empty() && self.users.is_empty()
     }
 
-    fn add_vhost(&self, name: &str) -> Arc<Vhost> {
-        let vhost = Arc::new(Vhost::new(name, self.shared.clone()));
+    /// Defines a first user and a first virtual host of a blank node: both or, if the power goes, neither.
+    pub fn define(&self, defaults: &Defaults) {
+        let password_hash = PasswordHash::with_salt(random_salt(), defaults.password.as_bytes());
+        let user = User { name: (*defaults.user).into(), password_hash, tags: defaults.tags.clone() };
+        let description = "Default virtual host".to_owned();
+        self.add_vhost(&defaults.vhost, About { description, tags: Vec::new() });
+        self.users.change(|access| {
+            access.put_user(user);
+            let granted = access.grant(&defaults.user, &defaults.vhost, defaults.permissions.clone());
+            granted.expect("the user was just added");
+        });
+        self.shared.storage.send(storage::Job::Redefine { entries: self.snapshot() });
+    }
+
+    pub fn put_user(&self, user: User) -> Saved {
+        self.users.change(|access| {
+            let change = Change::user(&user);
+            access.put_user(user);
+            self.define_one(&change)
+        })
+    }
+
+    pub fn grant(&self, user: &str, vhost: &str, permissions: &Permissions) -> Result<Saved, AccessError> {
+        self.users.change(|access| {
+            access.grant(user, vhost, permissions.clone())?;
+            Ok(self.define_one(&Change::permissions(user, vhost, permissions)))
+        })
+    }
+
+    pub fn grant_topic(
+        &self,
+        user: &str,
+        vhost: &str,
+        exchange: &str,
+        permissions: &TopicPermissions,
+    ) -> Result<Saved, AccessError> {
+        self.users.change(|access| {
+            access.grant_topic(user, vhost, exchange, permissions.clone())?;
+            Ok(self.define_one(&Change::topic_permissions(user, vhost, exchange, permissions)))
+        })
+    }
+
+    /// Adds the virtual host, or changes what is known about the one of that name.
+    pub fn put_vhost(&self, name: &str, about: &About) -> Saved {
+        let mut vhosts = self.vhosts.write();
+        match vhosts.get(name) {
+            Some(vhost) => vhost.set_about(about.clone()),
+            None => {
+                let vhost = Vhost::new(name, about.clone(), self.shared.clone());
+                vhosts.insert(name.to_owned(), Arc::new(vhost));
+            }
+        }
+        self.define_one(&Change::Vhost { name: name.to_owned(), about: about.clone() })
+    }
+
+    fn define_one(&self, change: &Change) -> Saved {
+        Saved(vec![self.shared.define(change)])
+    }
+
+    /// Takes over what a file defines: all of it or, if any of it is wrong, nothing.
+    pub async fn import(&self, definitions: &Definitions) -> Result<Imported, DefinitionsError> {
+        let Plan { steps, mut notes } = Plan::new(definitions, self.blueprint(), random_salt)?;
+        let changes = steps.len();
+        let mut saved = Vec::new();
+        for step in steps {
+            match self.carry_out(step) {
+                Ok(one) => saved.push(one),
+                // It was fine a moment ago: a client was faster.
+                Err(error) => notes.push(error.to_string()),
+            }
+        }
+        saved.into_iter().collect::<Saved>().wait().await;
+        Ok(Imported { changes, notes })
+    }
+
+    fn carry_out(&self, step: Step<'_>) -> Result<Saved, Box<dyn std::error::Error>> {
+        let vhost = |name: &str| self.vhost(name).ok_or_else(|| format!("vhost '{name}' is gone"));
+        Ok(match step {
+            Step::Vhost(VhostDefinition { name, about }) => self.put_vhost(name, about),
+            Step::User(user) => self.put_user(user),
+            Step::Permissions { user, vhost, permissions } => self.grant(user, vhost, permissions)?,
+            Step::TopicPermissions { user, vhost, exchange, permissions } => {
+                self.grant_topic(user, vhost, exchange, permissions)?
+            }
+            Step::Exchange(ExchangeDefinition { vhost: of, name, spec }) => {
+                vhost(of)?.declare_exchange(name, spec.clone())?
+            }
+            Step::Queue(QueueDefinition { vhost: of, name, spec }) => {
+                vhost(of)?.declare_queue(name, spec.clone(), NOBODY)?.1
+            }
+            Step::Binding(BindingDefinition { vhost: of, source, destination, key, arguments }) => {
+                vhost(of)?.bind(source, destination.clone(), key, arguments.clone())?
+            }
+        })
+    }
+
+    /// Everything that is defined now.
+    pub fn blueprint(&self) -> Blueprint {
+        let vhosts = self.vhosts().into_iter().map(|vhost| {
+            let topology = vhost.topology().with_handles(|entry| entry.handle.id);
+            // Which queues hold messages of delayed exchanges concerns no definition.
+            (
+                vhost.name.to_string(),
+                VhostBlueprint { topology, delays: HashMap::new(), about: vhost.about() },
+            )
+        });
+        Blueprint { access: self.users.access(), vhosts: vhosts.collect() }
+    }
+
+    fn add_vhost(&self, name: &str, about: About) -> Arc<Vhost> {
+        let vhost = Arc::new(Vhost::new(name, about, self.shared.clone()));
         self.vhosts.write().insert(name.to_owned(), vhost.clone());
         vhost
     }
 
     fn snapshot(&self) -> Vec<Vec<u8>> {
         let vhosts = self.vhosts();
-        let names = vhosts.iter().map(|vhost| Change::Vhost { name: vhost.name.to_string() });
+        let names =
+            vhosts.iter().map(|vhost| Change::Vhost { name: vhost.name.to_string(), about: vhost.about() });
         let contents = vhosts.iter().flat_map(|vhost| vhost.snapshot());
         names.chain(self.users.snapshot()).chain(contents).map(|change| change.encode()).collect()
     }
 
-    /// Applies a change from disk. One about something that went meanwhile changes nothing.
-    fn apply(&self, disk: &Arc<dyn Disk>, change: Change) -> Result<(), StartError> {
-        match change {
-            Change::Vhost { name } => drop(self.add_vhost(&name)),
-            Change::VhostGone { name } => drop(self.vhosts.write().remove(&name)),
-            Change::User { .. } | Change::UserGone { .. } => self.users.apply(change),
-            Change::Permissions { .. } | Change::PermissionsGone { .. } => self.users.apply(change),
-            Change::Exchange { vhost, name, kind, auto_delete, internal, arguments, delay_queue } => {
-                let Some(vhost) = self.vhost(&vhost) else {
-                    return Ok(());
-                };
-                let arguments = arguments.table();
-                let kind = ExchangeKind::parse(&kind, &arguments)?;
-                let spec = ExchangeSpec { kind, durable: true, auto_delete, internal, arguments };
-                vhost.change().guard.declare_exchange(&name, spec)?;
-                if let Some(id) = delay_queue {
-                    let (queue, effects, reader) = self.recover(disk, &name, id, delay_rules(true))?;
-                    vhost.add_delay(&name, id, queue, effects, reader);
-                }
-            }
-            Change::ExchangeGone { vhost, name } => {
-                let Some(vhost) = self.vhost(&vhost) else {
-                    return Ok(());
-                };
-                vhost.forget_exchange(&name)?;
-            }
-            Change::Queue { vhost, name, id, auto_delete, arguments } => {
-                let Some(vhost) = self.vhost(&vhost) else {
-                    return Ok(());
-                };
-                let spec = QueueSpec {
-                    durable: true,
-                    exclusive_owner: None,
-                    auto_delete,
-                    arguments: arguments.table(),
-                };
-                self.bring_back(disk, &vhost, &name, id, spec)?;
-            }
-            Change::QueueGone { vhost, name } => {
-                let Some(vhost) = self.vhost(&vhost) else {
-                    return Ok(());
-                };
-                vhost.change().guard.delete_queue(&name);
-            }
-            Change::Binding(binding) => {
-                let Some(vhost) = self.vhost(&binding.vhost) else {
-                    return Ok(());
-                };
-                let destination = destination(binding.to_exchange, &binding.destination);
-                let arguments = binding.arguments.table();
-                vhost.change().guard.bind(&binding.source, destination, &binding.key, arguments)?;
-            }
-            Change::BindingGone(binding) => {
-                let Some(vhost) = self.vhost(&binding.vhost) else {
-                    return Ok(());
-                };
-                let destination = destination(binding.to_exchange, &binding.destination);
-                let arguments = binding.arguments.table();
-                vhost.change().guard.unbind(&binding.source, &destination, &binding.key, arguments)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn bring_back(
+    /// A virtual host with what the logs of its queues hold.
+    fn raise(
         &self,
         disk: &Arc<dyn Disk>,
-        vhost: &Arc<Vhost>,
         name: &str,
-        id: QueueId,
-        spec: QueueSpec,
+        blueprint: VhostBlueprint,
+        known: &mut Known,
     ) -> Result<(), StartError> {
-        let limits = QueueLimits::parse(&spec.arguments)
-            .map_err(|error| error.about(format!("queue '{name}' in vhost '{}'", vhost.name)))?;
-        let (queue, effects, reader) = self.recover(disk, name, id, rules(&spec, &limits))?;
-        let mut topology = vhost.change();
-        topology.guard.delete_queue(name);
-        topology.guard.add_queue(name, spec, || {
-            QueueTask::spawn(id, name.into(), vhost.clone(), queue, effects, reader)
-        })?;
+        let VhostBlueprint { topology, delays, about } = blueprint;
+        let vhost = self.add_vhost(name, about);
+        let mut recovered: HashMap<QueueId, Raised> = HashMap::new();
+        for entry in topology.queues() {
+            let rules = rules(&entry.spec, &entry.limits, self.shared.consumer_timeout_ms);
+            recovered.insert(entry.handle, self.recover(disk, &entry.name, entry.handle, rules, known)?);
+        }
+        let mut raised_delays = Vec::new();
+        for (exchange, id) in delays {
+            let raised = self.recover(disk, &exchange, id, delay_rules(true), known)?;
+            raised_delays.push((exchange, id, raised));
+        }
+        // Nothing that starts here sees a topology without it.
+        let mut change = vhost.change();
+        *change.guard = topology.with_handles(|entry| {
+            let (queue, effects, reader) = recovered.remove(&entry.handle).expect("recovered above");
+            QueueTask::spawn(entry.handle, entry.name.clone(), vhost.clone(), queue, effects, reader)
+        });
+        for (exchange, id, (queue, effects, reader)) in raised_delays {
+            vhost.add_delay(&exchange, id, queue, effects, reader);
+        }
         Ok(())
     }
 
@@ -310,15 +454,18 @@ impl Node {
         name: &str,
         id: QueueId,
         rules: Rules,
-    ) -> Result<(Queue, Effects, Option<LogReader>), StartError> {
-        let holds_until_due = rules.holds_until_due;
+        known: &mut Known,
+    ) -> Result<Raised, StartError> {
         let mut queue = Queue::new(rules, now_ms());
         let mut effects = Effects::default();
         let mut reader = None;
-        if let Some(recovered) = storage::recover(disk, id)? {
-            let kept = scan(&recovered, holds_until_due)?;
+        if let Some(mut recovered) = storage::recover(disk, id, &known.committed)? {
+            let found = scan(&recovered, queue.rules(), known)?;
             storage::report_damage(name, &recovered.reader);
-            queue.recover(recovered.next, kept, false, &mut effects);
+            if !found.abandoned.is_empty() {
+                recovered.abandon(found.abandoned)?;
+            }
+            queue.recover(recovered.next, found.kept, found.past, &mut effects);
             reader = Some(recovered.reader);
             self.shared.storage.send(storage::Job::Adopt { queue: id, files: recovered.files });
         }
@@ -327,8 +474,12 @@ impl Node {
 
     /// Directories of queues that no definition names: transient queues, or deleted just before a crash.
     fn remove_strangers(&self, disk: &Arc<dyn Disk>) -> Result<(), StartError> {
-        let known: HashSet<String> =
-            self.vhosts().iter().flat_map(|vhost| vhost.queue_ids()).map(|id| id.to_string()).collect();
+        let known: HashSet<String> = self
+            .vhosts()
+            .iter()
+            .flat_map(|vhost| vhost.all_queues())
+            .map(|queue| queue.id.to_string())
+            .collect();
         for name in disk.list(Path::new("queues"))? {
             if !known.contains(&name) {
                 disk.remove_dir_all(&Path::new("queues").join(name))?;
@@ -338,43 +489,67 @@ impl Node {
     }
 }
 
-fn destination(to_exchange: bool, name: &str) -> Destination {
-    if to_exchange { Destination::exchange(name) } else { Destination::queue(name) }
+/// What a log and its journal say of a queue.
+#[derive(Debug, Default)]
+struct Found {
+    kept: Vec<Kept>,
+    past: Past,
+    /// Messages of transactions that were not committed.
+    abandoned: RangeSet,
 }
 
 /// Every message the log holds that is not done.
-fn scan(recovered: &storage::Recovered, holds_until_due: bool) -> Result<Vec<Kept>, LogError> {
-    let mut kept: Vec<Kept> = Vec::new();
+fn scan(recovered: &storage::Recovered, rules: &Rules, known: &mut Known) -> Result<Found, LogError> {
+    let settled = &recovered.settled;
+    let mut found = Found::default();
+    found.past.given_out = match known.stopped {
+        true => settled.given_out.clone(),
+        false => RangeSet::from(0..recovered.next),
+    };
+    let mut last_transaction = recovered.last_transaction;
     let mut from = recovered.reader.start_offset();
     loop {
         let batches = recovered.reader.read(from, SCAN_BYTES)?;
         let Some(last) = batches.last() else {
-            return Ok(kept);
+            break;
         };
         from = last.last_offset() + 1;
         for record in batches.iter().flat_map(|batch| batch.records()) {
             let Ok(record) = record else { continue };
-            let Some(message) = stored::read(&record) else {
+            let Some((message, transaction)) = stored::read_with_transaction(&record) else {
                 continue;
             };
+            last_transaction = last_transaction.max(transaction);
             let offset = record.offset as u64;
-            if message.traits.persistent && !recovered.settled.contains(offset) {
-                keep(&mut kept, offset, &message, holds_until_due);
+            if !message.traits.persistent || settled.done.contains(offset) {
+                continue;
             }
+            if transaction.is_some_and(|number| !known.committed.contains(number)) {
+                found.abandoned.insert(offset);
+                continue;
+            }
+            found.keep(offset, &message, settled, rules);
         }
     }
+    known.next = known.next.max(last_transaction.map_or(0, |number| number + 1));
+    Ok(found)
 }
 
-fn keep(kept: &mut Vec<Kept>, offset: u64, message: &Message<'_>, holds_until_due: bool) {
-    let Traits { priority, .. } = message.traits;
-    let body_bytes = message.body_bytes();
-    // Elsewhere it does not matter, and would only keep runs apart.
-    let due_ms = if holds_until_due { message.traits.due_ms() } else { 0 };
-    match kept.last_mut() {
-        Some(last) if last.offsets.end == offset && (last.priority, last.due_ms) == (priority, due_ms) => {
-            last.offsets.end += 1;
-            last.body_bytes += body_bytes;
+impl Found {
+    fn keep(&mut self, offset: u64, message: &Message<'_>, settled: &Settled, rules: &Rules) {
+        let returns = settled.returns.get(&offset).copied().unwrap_or(0);
+        if returns > 0 {
+            self.past.returns.insert(offset, returns);
         }
-        _ => kept.push(Kept { offsets: offset..offset + 1, priority, body_bytes, due_ms }),
+        if settled.unwanted.contains(offset) {
+            self.past.leaving.insert(offset, Reason::Rejected);
+        } else if rules.is_past_delivery_limit(returns) {
+            self.past.leaving.insert(offset, Reason::DeliveryLimit);
+        } else {
+            // Elsewhere it does not matter when it is due, and would only keep runs apart.
+            let due_ms = if rules.holds_until_due { message.traits.due_ms() } else { 0 };
+            let (priority, body_bytes) = (message.traits.priority, message.body_bytes());
+            Kept::push(&mut self.kept, Kept { offsets: offset..offset + 1, priority, body_bytes, due_ms });
+        }
     }
 }

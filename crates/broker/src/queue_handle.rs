@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::dead_letter::Receipt as DeadLetterReceipt;
 use crate::limits::MAILBOX_BYTES_MAX;
 use crate::storage::QueueId;
+use crate::transactions::Part;
 
 /// The way up to a connection. It never waits: what a connection gets is bounded by the credit it gave.
 pub type Link = UnboundedSender<Event>;
@@ -56,6 +57,8 @@ pub struct ToConsumer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConfirmTag {
     pub channel: u16,
+    /// Which of the channels that had this number, one after the other.
+    pub life: u32,
     pub sequence: u64,
 }
 
@@ -69,15 +72,39 @@ pub enum Receipts {
         tags: Vec<Option<ConfirmTag>>,
     },
     DeadLetter(Arc<DeadLetterReceipt>),
+    /// Nobody hears, but the room of who published what led to it is not free before.
+    Room(Arc<Room>),
+}
+
+/// One queue's share of a block.
+#[derive(Debug)]
+pub struct Share {
+    pub block: Arc<Block>,
+    pub picks: Picks,
+    pub receipts: Receipts,
+}
+
+/// Room in a queue's mailbox, taken until the queue has taken what was put there.
+#[derive(Debug)]
+pub struct Room(OwnedSemaphorePermit);
+
+impl Room {
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.num_permits()
+    }
+}
+
+impl From<OwnedSemaphorePermit> for Room {
+    fn from(permit: OwnedSemaphorePermit) -> Room {
+        Room(permit)
+    }
 }
 
 #[derive(Debug)]
 pub(crate) enum QueueCommand {
     Publish {
-        block: Arc<Block>,
-        picks: Picks,
-        receipts: Receipts,
-        permit: Option<OwnedSemaphorePermit>,
+        share: Share,
+        room: Option<Room>,
     },
     Subscribe {
         consumer: ConsumerId,
@@ -126,9 +153,25 @@ pub(crate) enum QueueCommand {
     },
     Stored {
         upto: u64,
+        bytes: usize,
         reader: LogReader,
     },
     Evict,
+    /// Takes a part of a transaction; one without a number has no other and counts at once. The answer means
+    /// that something was written and is as safe as it gets; if there was nothing to write there is none.
+    Prepare {
+        transaction: Option<u64>,
+        part: Part,
+        room: Option<Room>,
+        done: oneshot::Sender<()>,
+    },
+    Commit {
+        transaction: u64,
+    },
+    /// Remembers for the next run what was given out, and rests.
+    Stop {
+        done: oneshot::Sender<()>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,17 +203,22 @@ impl Mailbox {
 
 /// A queue that was deleted takes everything and keeps nothing.
 pub(crate) fn answer_for_the_gone(command: QueueCommand) {
-    let QueueCommand::Publish { receipts, .. } = command else {
+    let QueueCommand::Publish { share, .. } = command else {
         return;
     };
-    match receipts {
-        Receipts::Nobody => {}
+    match share.receipts {
+        Receipts::Nobody | Receipts::Room(_) => {}
         Receipts::Connection { link, tags } => {
             let confirms = tags.into_iter().flatten().map(|tag| (tag, true)).collect();
             let _ = link.send(Event::Confirmed(confirms));
         }
         Receipts::DeadLetter(receipt) => receipt.one_done(),
     }
+}
+
+/// A block that is larger than the mailbox may have it alone.
+fn room_bytes(block: &Block) -> u32 {
+    block.cost_bytes().min(MAILBOX_BYTES_MAX) as u32
 }
 
 /// A queue as others see it.
@@ -180,6 +228,8 @@ pub struct QueueHandle {
     pub name: Arc<str>,
     /// The exchange whose delayed messages it holds; clients do not see such a queue.
     pub(crate) delays_for: Option<Arc<str>>,
+    /// Whether deliveries say how often the message had come back.
+    pub tells_returns: bool,
     pub(crate) mailbox: Mailbox,
     /// Bytes that publishers may still put into the mailbox.
     room: Arc<Semaphore>,
@@ -200,12 +250,14 @@ impl QueueHandle {
         id: QueueId,
         name: Arc<str>,
         delays_for: Option<Arc<str>>,
+        tells_returns: bool,
     ) -> (Arc<QueueHandle>, UnboundedReceiver<QueueCommand>) {
         let (sender, mailbox) = unbounded_channel();
         let handle = QueueHandle {
             id,
             name,
             delays_for,
+            tells_returns,
             mailbox: Mailbox(sender),
             room: Arc::new(Semaphore::new(MAILBOX_BYTES_MAX)),
             counts: Counts::default(),
@@ -233,14 +285,58 @@ impl QueueHandle {
 
     /// Hands messages over; waits while the queue has too many bytes in its mailbox.
     pub async fn publish(&self, block: Arc<Block>, picks: Picks, receipts: Receipts) {
-        let bytes = block.cost_bytes().min(MAILBOX_BYTES_MAX) as u32;
-        let permit = self.room.clone().acquire_many_owned(bytes).await.ok();
-        self.mailbox.send(QueueCommand::Publish { block, picks, receipts, permit });
+        let share = Share { block, picks, receipts };
+        let room = self.room_for(&share).await;
+        self.publish_in(room, share);
     }
 
-    /// The same for the node's own messages, which are bounded elsewhere and must not wait.
-    pub(crate) fn publish_now(&self, block: Arc<Block>, picks: Picks, receipts: Receipts) {
-        self.mailbox.send(QueueCommand::Publish { block, picks, receipts, permit: None });
+    /// Hands messages over if there is room for them in the mailbox; otherwise they come back.
+    pub fn try_publish(&self, share: Share) -> Result<(), Share> {
+        match self.room.clone().try_acquire_many_owned(room_bytes(&share.block)) {
+            Ok(permit) => {
+                self.publish_in(Room(permit), share);
+                Ok(())
+            }
+            Err(_) => Err(share),
+        }
+    }
+
+    /// Waits until there is room; who came first gets it first.
+    pub fn room_for(&self, share: &Share) -> impl Future<Output = Room> + Send + use<> {
+        self.room_for_block(&share.block)
+    }
+
+    fn room_for_block(&self, block: &Block) -> impl Future<Output = Room> + Send + use<> {
+        let (room, bytes) = (self.room.clone(), room_bytes(block));
+        async move { Room(room.acquire_many_owned(bytes).await.expect("nobody closes it")) }
+    }
+
+    pub fn publish_in(&self, room: Room, share: Share) {
+        self.mailbox.send(QueueCommand::Publish { share, room: Some(room) });
+    }
+
+    /// For the node's own messages, which are bounded where they come from and must not wait.
+    pub(crate) fn publish_now(&self, share: Share) {
+        self.mailbox.send(QueueCommand::Publish { share, room: None });
+    }
+
+    /// Hands over a part of a transaction, and waits as [`publish`](QueueHandle::publish) does.
+    pub(crate) async fn prepare(&self, transaction: Option<u64>, part: Part) -> oneshot::Receiver<()> {
+        let room = match part.picks.is_empty() {
+            true => None,
+            false => Some(self.room_for_block(&part.block).await),
+        };
+        let (done, answer) = oneshot::channel();
+        self.mailbox.send(QueueCommand::Prepare { transaction, part, room, done });
+        answer
+    }
+
+    pub(crate) fn commit(&self, transaction: u64) {
+        self.mailbox.send(QueueCommand::Commit { transaction });
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.ask(|done| QueueCommand::Stop { done }).await;
     }
 
     pub async fn subscribe(

@@ -2,21 +2,25 @@
 //!
 //! It takes every job that waits, writes them all, flushes once for all that asked, then answers. While
 //! one flush runs the next batch gathers, so the cost of a flush is shared by whoever came meanwhile.
+//! With `--flush os` nothing is flushed until the node stops.
 //! A failed write or flush ends the process: afterwards nobody knows what the disk holds.
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
+use cauce_core::message::Charge;
 use cauce_core::range_set::RangeSet;
-use cauce_log::{Disk, DiskFile, Journal, Log, LogConfig, LogReader, Recovery};
+use cauce_log::{Dirty, Disk, Journal, Log, LogConfig, LogReader, Recovery};
 use tokio::sync::oneshot;
 
 use crate::limits::{STORAGE_BATCH_BYTES, TRIM_ACTIVE_BYTES_MIN};
 use crate::queue_handle::{Mailbox, QueueCommand};
+use crate::settled::{Notes, Settled, SettledFile};
+use crate::transactions::{Committed, TransactionsFile};
 
 /// When an answer may be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +36,20 @@ pub(crate) type QueueId = u64;
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Appends to the queue's log, and tells the mailbox once that is safe.
-    Append { queue: QueueId, batch: Bytes, upto: u64, mailbox: Mailbox },
-    /// Remembers that these messages are done; below `floor` all are.
-    Settle { queue: QueueId, offsets: Vec<Range<u64>>, floor: u64 },
+    Append { queue: QueueId, batches: Vec<Bytes>, charge: Charge, upto: u64, mailbox: Mailbox },
+    /// Remembers what became of messages; below `floor` all are done.
+    Settle { queue: QueueId, notes: Notes, floor: u64 },
+    /// The same, to count once the transaction is committed.
+    Prepare { queue: QueueId, transaction: u64, notes: Notes },
+    /// The transaction is committed, and so what was prepared for it counts.
+    Committed { queue: QueueId, transaction: u64 },
+    /// Commits the transaction; those below `floor` are over.
+    Commit { transaction: u64, floor: u64, done: oneshot::Sender<()> },
+    /// A run begins, with this number for its next transaction.
+    Begin { transaction: u64, done: Sender<()> },
+    /// The node stopped in order, and this would be the number of its next transaction: flushes all there is,
+    /// whatever [`Flush`] says.
+    Stop { transaction: u64 },
     /// Deletes all there is of the queue.
     Forget { queue: QueueId },
     /// Takes over the files of a queue that was recovered.
@@ -43,7 +58,7 @@ pub(crate) enum Job {
     Define { entry: Vec<u8>, done: oneshot::Sender<()> },
     /// Replaces the definitions by this snapshot.
     Redefine { entries: Vec<Vec<u8>> },
-    /// Answers when all before is as safe as it gets.
+    /// Answers when all before is as safe as `--flush` says.
     Flush { done: oneshot::Sender<()> },
 }
 
@@ -54,14 +69,20 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
-    pub(crate) fn start(disk: Arc<dyn Disk>, definitions: Journal, flush: Flush) -> Storage {
+    pub(crate) fn start(
+        disk: Arc<dyn Disk>,
+        definitions: Journal,
+        transactions: TransactionsFile,
+        flush: Flush,
+    ) -> Storage {
         let (jobs, inbox) = channel();
         let worker = Worker {
             disk,
             flush,
             definitions,
+            transactions,
             queues: HashMap::default(),
-            dirty: HashMap::default(),
+            dirty: Dirty::default(),
             answers: Vec::new(),
         };
         std::thread::Builder::new()
@@ -75,6 +96,15 @@ impl Storage {
         self.jobs.send(job).expect("the storage thread ends after its last handle");
     }
 
+    /// Begins a run, with this number for its next transaction. Blocks until the end of the run before is
+    /// forgotten: nothing may be given out sooner.
+    pub(crate) fn begin(&self, transaction: u64) {
+        let (done, answer) = channel();
+        self.send(Job::Begin { transaction, done });
+        // The thread answers or ends the process.
+        let _ = answer.recv();
+    }
+
     pub(crate) async fn flush(&self) {
         let (done, answer) = oneshot::channel();
         self.send(Job::Flush { done });
@@ -85,7 +115,7 @@ impl Storage {
 
 #[derive(Debug)]
 enum Answer {
-    Stored { mailbox: Mailbox, upto: u64, reader: LogReader },
+    Stored { mailbox: Mailbox, upto: u64, bytes: usize, reader: LogReader },
     Done(oneshot::Sender<()>),
 }
 
@@ -100,9 +130,10 @@ struct Worker {
     disk: Arc<dyn Disk>,
     flush: Flush,
     definitions: Journal,
+    transactions: TransactionsFile,
     queues: HashMap<QueueId, QueueFiles, foldhash::fast::RandomState>,
-    /// By address, so that each is flushed once.
-    dirty: HashMap<usize, Arc<dyn DiskFile>, foldhash::fast::RandomState>,
+    /// What the next flush is for. With `--flush os`, nothing.
+    dirty: Dirty,
     answers: Vec<Answer>,
 }
 
@@ -120,8 +151,8 @@ impl Worker {
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(job) = next {
-            if let Job::Append { batch, .. } = &job {
-                bytes += batch.len();
+            if let Job::Append { charge, .. } = &job {
+                bytes += charge.bytes();
             }
             self.carry_out(job)?;
             next = if bytes < STORAGE_BATCH_BYTES { inbox.try_recv().ok() } else { None };
@@ -131,51 +162,69 @@ impl Worker {
 
     fn carry_out(&mut self, job: Job) -> Result<(), cauce_log::LogError> {
         match job {
-            Job::Append { queue, batch, upto, mailbox } => {
+            Job::Append { queue, batches, charge, upto, mailbox } => {
                 let files = self.files(queue)?;
-                files.log.append(&batch)?;
+                files.log.append_all(&batches)?;
                 let reader = files.log.reader();
-                let dirty = files.log.take_dirty();
-                self.soil(dirty);
-                self.answers.push(Answer::Stored { mailbox, upto, reader });
+                self.soil(queue)?;
+                self.answers.push(Answer::Stored { mailbox, upto, bytes: charge.bytes(), reader });
             }
-            Job::Settle { queue, offsets, floor } => {
+            Job::Settle { queue, notes, floor } => {
                 let files = self.files(queue)?;
-                files.settle(offsets, floor)?;
-                let dirty = files.settled.journal.take_dirty();
-                self.soil(dirty);
+                files.settle(notes, floor)?;
+                self.soil(queue)?;
+            }
+            Job::Prepare { queue, transaction, notes } => {
+                self.files(queue)?.settled.prepare(transaction, notes)?;
+                self.soil(queue)?;
+            }
+            Job::Committed { queue, transaction } => self.files(queue)?.settled.commit(transaction),
+            Job::Commit { transaction, floor, done } => {
+                self.transactions.commit(transaction, floor)?;
+                if self.flush == Flush::Always {
+                    self.dirty.add(self.transactions.take_dirty());
+                }
+                self.answers.push(Answer::Done(done));
+            }
+            Job::Begin { transaction, done } => {
+                self.begin(transaction)?;
+                let _ = done.send(());
+            }
+            Job::Stop { transaction } => {
+                self.flush_all()?;
+                self.transactions.stop(transaction)?;
+                self.transactions.take_dirty().flush(&*self.disk)?;
             }
             Job::Adopt { queue, files } => drop(self.queues.insert(queue, *files)),
             Job::Forget { queue } => {
                 self.queues.remove(&queue);
+                self.dirty.forget_below(&queue_dir(queue));
                 self.disk.remove_dir_all(&queue_dir(queue))?;
             }
             Job::Define { entry, done } => {
                 self.definitions.append(&[&entry])?;
-                let dirty = self.definitions.take_dirty();
-                self.soil(dirty);
+                self.soil_definitions();
                 self.answers.push(Answer::Done(done));
             }
-            Job::Redefine { entries } => self.definitions.rewrite(entries)?,
+            Job::Redefine { entries } => {
+                self.definitions.rewrite(entries)?;
+                self.soil_definitions();
+            }
             Job::Flush { done } => self.answers.push(Answer::Done(done)),
         }
         Ok(())
     }
 
-    /// Flushes if anybody waits for it, then lets them know.
+    /// Flushes if anybody waits for it or files wait to be removed, then lets them know.
     fn answer(&mut self) -> Result<(), cauce_log::LogError> {
-        if self.answers.is_empty() {
+        if self.answers.is_empty() && !self.dirty.frees_space() {
             return Ok(());
         }
-        if self.flush == Flush::Always {
-            let files: Vec<_> = self.dirty.drain().map(|(_, file)| file).collect();
-            self.disk.sync(&files)?;
-        }
-        self.dirty.clear();
+        mem::take(&mut self.dirty).flush(&*self.disk)?;
         for answer in self.answers.drain(..) {
             match answer {
-                Answer::Stored { mailbox, upto, reader } => {
-                    mailbox.send(QueueCommand::Stored { upto, reader })
+                Answer::Stored { mailbox, upto, bytes, reader } => {
+                    mailbox.send(QueueCommand::Stored { upto, bytes, reader })
                 }
                 Answer::Done(done) => drop(done.send(())),
             }
@@ -183,15 +232,49 @@ impl Worker {
         Ok(())
     }
 
-    fn soil(&mut self, files: Vec<Arc<dyn DiskFile>>) {
-        self.dirty.extend(files.into_iter().map(|file| (Arc::as_ptr(&file).addr(), file)));
+    /// Takes note of what was written for a queue.
+    fn soil(&mut self, queue: QueueId) -> Result<(), cauce_log::LogError> {
+        let files = self.queues.get_mut(&queue).expect("it was written to");
+        match self.flush {
+            Flush::Always => self.dirty.add(files.take_dirty()?),
+            Flush::Os => files.log.remove_retired()?,
+        }
+        Ok(())
+    }
+
+    fn soil_definitions(&mut self) {
+        if self.flush == Flush::Always {
+            self.dirty.add(self.definitions.take_dirty());
+        }
+    }
+
+    /// What queues forgot of transactions when they were opened is durable before the numbers of these can count.
+    fn begin(&mut self, transaction: u64) -> Result<(), cauce_log::LogError> {
+        if self.flush == Flush::Always {
+            self.flush_all()?;
+        }
+        self.transactions.begin(transaction)?;
+        if self.flush == Flush::Always {
+            self.transactions.take_dirty().flush(&*self.disk)?;
+        }
+        Ok(())
+    }
+
+    fn flush_all(&mut self) -> Result<(), cauce_log::LogError> {
+        for files in self.queues.values_mut() {
+            self.dirty.add(files.take_dirty()?);
+        }
+        self.dirty.add(self.definitions.take_dirty());
+        Ok(mem::take(&mut self.dirty).flush(&*self.disk)?)
     }
 
     fn files(&mut self, queue: QueueId) -> Result<&mut QueueFiles, cauce_log::LogError> {
         use std::collections::hash_map::Entry;
         Ok(match self.queues.entry(queue) {
             Entry::Occupied(open) => open.into_mut(),
-            Entry::Vacant(empty) => empty.insert(QueueFiles::open(&self.disk, queue)?.0),
+            Entry::Vacant(empty) => {
+                empty.insert(QueueFiles::open(&self.disk, queue, self.transactions.committed())?.0)
+            }
         })
     }
 }
@@ -201,16 +284,27 @@ pub(crate) fn queue_dir(queue: QueueId) -> PathBuf {
 }
 
 impl QueueFiles {
-    fn open(disk: &Arc<dyn Disk>, queue: QueueId) -> Result<(QueueFiles, Found), cauce_log::LogError> {
+    fn open(
+        disk: &Arc<dyn Disk>,
+        queue: QueueId,
+        committed: &Committed,
+    ) -> Result<(QueueFiles, Found), cauce_log::LogError> {
         let dir = queue_dir(queue);
         let (log, recovery) = Log::open(disk.clone(), dir.join("log"), LogConfig::default())?;
-        let (settled, settled_recovery) = SettledFile::open(disk, dir.join("settled"))?;
+        let (settled, settled_recovery, last_transaction) =
+            SettledFile::open(disk, dir.join("settled"), committed)?;
         let reports = [recovery, settled_recovery];
-        Ok((QueueFiles { log, settled }, Found { reports }))
+        Ok((QueueFiles { log, settled }, Found { reports, last_transaction }))
     }
 
-    fn settle(&mut self, offsets: Vec<Range<u64>>, floor: u64) -> Result<(), cauce_log::LogError> {
-        self.settled.add(offsets, floor)?;
+    fn take_dirty(&mut self) -> Result<Dirty, cauce_log::LogError> {
+        let mut dirty = self.log.take_dirty()?;
+        dirty.add(self.settled.take_dirty());
+        Ok(dirty)
+    }
+
+    fn settle(&mut self, notes: Notes, floor: u64) -> Result<(), cauce_log::LogError> {
+        self.settled.add(notes, floor)?;
         let end = self.log.end_offset() as u64;
         // An empty log is trimmed only now and then: it costs new files.
         if floor < end || self.log.size_bytes() >= TRIM_ACTIVE_BYTES_MIN {
@@ -223,50 +317,7 @@ impl QueueFiles {
 #[derive(Debug)]
 struct Found {
     reports: [Recovery; 2],
-}
-
-/// Which offsets of a queue are done: a journal of ranges, each a pair of big-endian u64.
-#[derive(Debug)]
-struct SettledFile {
-    journal: Journal,
-    /// What a rewrite of the journal would say.
-    offsets: RangeSet,
-}
-
-impl SettledFile {
-    fn open(disk: &Arc<dyn Disk>, dir: PathBuf) -> Result<(SettledFile, Recovery), cauce_log::LogError> {
-        let (journal, entries, recovery) = Journal::open(disk.clone(), dir)?;
-        let mut offsets = RangeSet::new();
-        for entry in entries {
-            for pair in entry.chunks_exact(16) {
-                let number =
-                    |at: usize| u64::from_be_bytes(pair[at..at + 8].try_into().expect("eight bytes"));
-                offsets.insert_range(number(0)..number(8));
-            }
-        }
-        Ok((SettledFile { journal, offsets }, recovery))
-    }
-
-    fn add(&mut self, added: Vec<Range<u64>>, floor: u64) -> Result<(), cauce_log::LogError> {
-        let entry: Vec<u8> = added.iter().flat_map(encode).collect();
-        self.journal.append(&[&entry])?;
-        for range in added {
-            self.offsets.insert_range(range);
-        }
-        self.offsets.insert_range(0..floor);
-        if self.journal.should_rewrite() {
-            let snapshot: Vec<u8> = self.offsets.runs().flat_map(|run| encode(&run)).collect();
-            self.journal.rewrite([snapshot])?;
-        }
-        Ok(())
-    }
-}
-
-fn encode(range: &Range<u64>) -> [u8; 16] {
-    let mut pair = [0; 16];
-    pair[..8].copy_from_slice(&range.start.to_be_bytes());
-    pair[8..].copy_from_slice(&range.end.to_be_bytes());
-    pair
+    last_transaction: Option<u64>,
 }
 
 /// Says what was found to be damaged since this was last asked.
@@ -282,23 +333,34 @@ pub(crate) struct Recovered {
     pub(crate) files: Box<QueueFiles>,
     pub(crate) reader: LogReader,
     pub(crate) next: u64,
-    pub(crate) settled: RangeSet,
+    pub(crate) settled: Settled,
+    /// The highest number of a transaction that its journal knows.
+    pub(crate) last_transaction: Option<u64>,
+}
+
+impl Recovered {
+    /// Messages of transactions that never were committed.
+    pub(crate) fn abandon(&mut self, offsets: RangeSet) -> Result<(), cauce_log::LogError> {
+        self.files.settled.abandon(offsets)
+    }
 }
 
 /// Reads what is there of a queue; `None` if nothing ever was.
 pub(crate) fn recover(
     disk: &Arc<dyn Disk>,
     queue: QueueId,
+    committed: &Committed,
 ) -> Result<Option<Recovered>, cauce_log::LogError> {
     if disk.list(&queue_dir(queue))?.is_empty() {
         return Ok(None);
     }
-    let (files, found) = QueueFiles::open(disk, queue)?;
+    let (files, found) = QueueFiles::open(disk, queue, committed)?;
     for report in found.reports.iter().filter(|report| **report != Recovery::default()) {
         tracing::warn!(queue, ?report, "a log was not as it was left");
     }
-    let settled = files.settled.offsets.clone();
-    let past_settled = settled.runs().next_back().map_or(0, |run| run.end);
+    let settled = files.settled.settled().clone();
+    let past_settled = settled.done.runs().next_back().map_or(0, |run| run.end);
     let next = (files.log.end_offset() as u64).max(past_settled);
-    Ok(Some(Recovered { reader: files.log.reader(), next, settled, files: Box::new(files) }))
+    let (reader, last_transaction) = (files.log.reader(), found.last_transaction);
+    Ok(Some(Recovered { reader, next, settled, last_transaction, files: Box::new(files) }))
 }

@@ -1,23 +1,55 @@
 //! Users and their permissions, behind one lock that is only held for a look-up.
 
-use cauce_core::access::{Access, AccessError, Operation, PasswordHash, Permissions, Resource, User};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cauce_core::access::{Access, AccessError, Operation, Resource};
 use parking_lot::RwLock;
 
 use crate::definitions::Change;
-use crate::node::DEFAULT_VHOST;
 
 pub const GUEST: &str = "guest";
 
-#[derive(Debug, Default)]
-pub struct Users(RwLock<Access>);
+/// A salt for a password that is new, from the hash keys the system made random.
+pub fn random_salt() -> [u8; 4] {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let number = RandomState::new().build_hasher().finish();
+    *number.to_be_bytes().first_chunk().expect("eight bytes hold four")
+}
+
+#[derive(Debug)]
+pub struct Users {
+    access: RwLock<Access>,
+    /// Grows with every change; what was allowed in another generation has to be asked again.
+    generation: AtomicU64,
+    /// Who may log in from this machine only.
+    loopback_only: RwLock<Vec<String>>,
+}
 
 impl Users {
+    pub(crate) fn new(access: Access) -> Users {
+        let loopback_only = RwLock::new(vec![GUEST.to_owned()]);
+        Users { access: RwLock::new(access), generation: AtomicU64::new(0), loopback_only }
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     pub fn authenticate(&self, name: &str, password: &[u8]) -> Result<(), AccessError> {
-        self.0.read().authenticate(name, password).map(drop)
+        self.access.read().authenticate(name, password).map(drop)
+    }
+
+    /// Instead of `guest` alone.
+    pub fn set_loopback_only(&self, users: Vec<String>) {
+        *self.loopback_only.write() = users;
+    }
+
+    pub fn is_loopback_only(&self, name: &str) -> bool {
+        self.loopback_only.read().iter().any(|user| user == name)
     }
 
     pub fn check_vhost(&self, user: &str, vhost: &str) -> Result<(), AccessError> {
-        self.0.read().check_vhost(user, vhost)
+        self.access.read().check_vhost(user, vhost)
     }
 
     pub fn check(
@@ -27,60 +59,51 @@ impl Users {
         operation: Operation,
         resource: Resource<'_>,
     ) -> Result<(), AccessError> {
-        self.0.read().check(user, vhost, operation, resource)
+        self.access.read().check(user, vhost, operation, resource)
+    }
+
+    /// For routing keys of topic exchanges, beside the exchange itself.
+    pub fn check_topic(
+        &self,
+        user: &str,
+        vhost: &str,
+        operation: Operation,
+        exchange: &str,
+        key: &str,
+    ) -> Result<(), AccessError> {
+        self.access.read().check_topic(user, vhost, operation, exchange, key)
     }
 
     /// Whether the user carries this tag.
     pub fn has_tag(&self, user: &str, tag: &str) -> bool {
-        self.0.read().user(user).is_some_and(|user| user.has_tag(tag))
+        self.access.read().user(user).is_some_and(|user| user.has_tag(tag))
     }
 
-    /// The user every newcomer knows; it may log in from this machine only.
-    pub(crate) fn add_guest(&self, random: [u8; 8]) {
-        let salt = *random.first_chunk::<4>().expect("eight bytes hold four");
-        let mut access = self.0.write();
-        access.put_user(User {
-            name: GUEST.into(),
-            password_hash: PasswordHash::with_salt(salt, GUEST.as_bytes()),
-            tags: vec!["administrator".into()],
-        });
-        access.grant(GUEST, DEFAULT_VHOST, Permissions::all()).expect("the user was just added");
+    pub(crate) fn is_empty(&self) -> bool {
+        self.access.read().users().next().is_none()
     }
 
-    /// Applies a change from disk; one that is not about users changes nothing.
-    pub(crate) fn apply(&self, change: Change) {
-        let mut access = self.0.write();
-        match change {
-            Change::User { name, password_hash, tags } => {
-                let password_hash =
-                    PasswordHash::from_base64(&password_hash).unwrap_or_else(|_| PasswordHash::locked());
-                access.put_user(User { name: name.into(), password_hash, tags });
-            }
-            Change::UserGone { name } => drop(access.remove_user(&name)),
-            Change::Permissions { user, vhost, configure, write, read } => {
-                if let Ok(permissions) = Permissions::parse(&configure, &write, &read) {
-                    let _ = access.grant(&user, &vhost, permissions);
-                }
-            }
-            Change::PermissionsGone { user, vhost } => drop(access.revoke(&user, &vhost)),
-            _ => {}
-        }
+    /// Changes users under their lock, so that changes can be kept in the order they were made.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Access) -> T) -> T {
+        let mut access = self.access.write();
+        let outcome = change(&mut access);
+        self.generation.fetch_add(1, Ordering::Release);
+        outcome
+    }
+
+    pub(crate) fn access(&self) -> Access {
+        self.access.read().clone()
     }
 
     pub(crate) fn snapshot(&self) -> Vec<Change> {
-        let access = self.0.read();
-        let users = access.users().map(|user| Change::User {
-            name: user.name.to_string(),
-            password_hash: user.password_hash.to_base64(),
-            tags: user.tags.clone(),
+        let access = self.access.read();
+        let users = access.users().map(Change::user);
+        let permissions = access
+            .all_permissions()
+            .map(|(user, vhost, permissions)| Change::permissions(user, vhost, permissions));
+        let topic_permissions = access.all_topic_permissions().map(|(user, vhost, exchange, permissions)| {
+            Change::topic_permissions(user, vhost, exchange, permissions)
         });
-        let permissions = access.all_permissions().map(|(user, vhost, permissions)| Change::Permissions {
-            user: user.to_owned(),
-            vhost: vhost.to_owned(),
-            configure: permissions.configure.as_str().to_owned(),
-            write: permissions.write.as_str().to_owned(),
-            read: permissions.read.as_str().to_owned(),
-        });
-        users.chain(permissions).collect()
+        users.chain(permissions).chain(topic_permissions).collect()
     }
 }

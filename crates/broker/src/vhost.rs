@@ -8,15 +8,16 @@ use cauce_core::Table;
 use cauce_core::exchange::{Destination, ExchangeKind, Facts};
 use cauce_core::queue::{self, Effects, Queue};
 use cauce_core::topology::{
-    Binding, Declared, ExchangeSpec, Overflow, QueueEntry, QueueLimits, QueueSpec, Removed, Routed, Topology,
-    TopologyError,
+    Binding, Declared, ExchangeSpec, Overflow, QueueEntry, QueueLimits, QueueSpec, QueueType, Removed,
+    Routed, Topology, TopologyError, is_predeclared,
 };
 use cauce_log::LogReader;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::oneshot;
 
 use crate::clock::now_ms;
-use crate::definitions::{BindingChange, Change};
+use crate::definitions::{About, BindingChange, Change};
+use crate::limits::{LEAVING_BYTES_MAX, LEAVING_MAX};
 use crate::memory::Memory;
 use crate::node::Shared;
 use crate::queue_handle::{DeleteError, QueueHandle};
@@ -37,6 +38,7 @@ pub enum DeleteQueueError {
 #[derive(Debug)]
 pub struct Vhost {
     pub name: Arc<str>,
+    about: RwLock<About>,
     topology: RwLock<Queues>,
     generation: AtomicU64,
     /// What holds the messages of each delayed exchange. Changed under the topology's lock.
@@ -45,9 +47,9 @@ pub struct Vhost {
 }
 
 /// Waits until a change survives what the node promises to survive.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use]
-pub struct Saved(Vec<oneshot::Receiver<()>>);
+pub struct Saved(pub(crate) Vec<oneshot::Receiver<()>>);
 
 impl Saved {
     pub async fn wait(self) {
@@ -58,10 +60,17 @@ impl Saved {
     }
 }
 
+impl FromIterator<Saved> for Saved {
+    fn from_iter<I: IntoIterator<Item = Saved>>(all: I) -> Saved {
+        Saved(all.into_iter().flat_map(|saved| saved.0).collect())
+    }
+}
+
 impl Vhost {
-    pub(crate) fn new(name: &str, shared: Arc<Shared>) -> Vhost {
+    pub(crate) fn new(name: &str, about: About, shared: Arc<Shared>) -> Vhost {
         Vhost {
             name: name.into(),
+            about: RwLock::new(about),
             topology: RwLock::new(Topology::new(name)),
             generation: AtomicU64::new(0),
             delays: RwLock::default(),
@@ -69,8 +78,21 @@ impl Vhost {
         }
     }
 
+    pub fn about(&self) -> About {
+        self.about.read().clone()
+    }
+
+    pub(crate) fn set_about(&self, about: About) {
+        *self.about.write() = about;
+    }
+
     pub fn memory(&self) -> &Memory {
         &self.shared.memory
+    }
+
+    /// Waits until all that was defined is back.
+    pub(crate) async fn started(&self) {
+        self.shared.started().await;
     }
 
     pub(crate) fn storage(&self) -> &Storage {
@@ -103,13 +125,14 @@ impl Vhost {
         Ok(self.targets(&mut routed).collect())
     }
 
-    /// The queues that were reached, and the one that holds the message for a delayed exchange.
+    /// The queues that were reached, and those that hold the message for delayed exchanges.
     pub fn targets<'a>(
         &self,
         routed: &'a mut Routed<Arc<QueueHandle>>,
     ) -> impl Iterator<Item = Arc<QueueHandle>> + use<'a> {
-        let delay = routed.delayed.as_ref().and_then(|exchange| self.delays.read().get(exchange).cloned());
-        routed.queues.drain(..).chain(delay)
+        let delay = |exchange: Arc<str>| self.delays.read().get(&exchange).cloned();
+        let delays: Vec<_> = routed.delayed.drain(..).filter_map(delay).collect();
+        routed.queues.drain(..).chain(delays)
     }
 
     pub fn declare_exchange(
@@ -144,12 +167,12 @@ impl Vhost {
         self.delays.write().insert(exchange.into(), handle);
     }
 
-    /// The numbers of every queue, those of delayed exchanges included.
-    pub(crate) fn queue_ids(&self) -> Vec<QueueId> {
+    /// Every queue, those of delayed exchanges included.
+    pub(crate) fn all_queues(&self) -> Vec<Arc<QueueHandle>> {
         let topology = self.topology();
         let delays = self.delays.read();
-        let queues = topology.queues().map(|entry| entry.handle.id);
-        queues.chain(delays.values().map(|handle| handle.id)).collect()
+        let queues = topology.queues().map(|entry| entry.handle.clone());
+        queues.chain(delays.values().cloned()).collect()
     }
 
     pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<Saved, TopologyError> {
@@ -158,7 +181,7 @@ impl Vhost {
         Ok(self.save(self.take_down(removed)))
     }
 
-    /// Declares a queue for `connection`; an empty name asks for one of the node's choice.
+    /// Declares a queue for `connection`, under a name it chose.
     pub fn declare_queue(
         self: &Arc<Self>,
         name: &str,
@@ -166,34 +189,49 @@ impl Vhost {
         connection: u64,
     ) -> Result<(Arc<QueueHandle>, Saved), TopologyError> {
         let mut topology = self.change();
-        let id = self.shared.next_id();
-        // Parsed again inside; here only to make the task, which is not made if this is refused there.
+        let make = self.maker(name, &spec);
+        let (declared, handle) = topology.guard.declare_queue(name, spec, connection, make)?;
+        let saved = self.save_queue(&topology.guard, name, declared);
+        Ok((handle, saved))
+    }
+
+    /// Adds a queue under a name the node chose, which nobody has.
+    pub fn add_queue(
+        self: &Arc<Self>,
+        name: &str,
+        spec: QueueSpec,
+    ) -> Result<(Arc<QueueHandle>, Saved), TopologyError> {
+        let mut topology = self.change();
+        let make = self.maker(name, &spec);
+        let handle = topology.guard.add_queue(name, spec, make)?;
+        let saved = self.save_queue(&topology.guard, name, Declared::New);
+        Ok((handle, saved))
+    }
+
+    /// Starts the task of a queue, if it comes to that.
+    fn maker(self: &Arc<Self>, name: &str, spec: &QueueSpec) -> impl FnOnce() -> Arc<QueueHandle> + use<> {
+        // Parsed again by the topology, which refuses what is wrong; then no task is made.
         let limits = QueueLimits::parse(&spec.arguments).unwrap_or_default();
-        let rules = rules(&spec, &limits);
-        let make = |name: &str| {
+        let rules = rules(spec, &limits, self.shared.consumer_timeout_ms);
+        let (name, vhost) = (Arc::<str>::from(name), self.clone());
+        move || {
             let queue = Queue::new(rules, now_ms());
-            QueueTask::spawn(id, name.into(), self.clone(), queue, Effects::default(), None)
-        };
-        let (declared, handle) = if name.is_empty() {
-            let name = format!("amq.gen-{}", self.shared.random_name());
-            (Declared::New, topology.guard.add_queue(&name, spec, || make(&name))?)
-        } else {
-            topology.guard.declare_queue(name, spec, connection, || make(name))?
-        };
-        let entry = topology.guard.queue(&handle.name).expect("just declared");
+            let id = vhost.shared.next_id();
+            QueueTask::spawn(id, name, vhost, queue, Effects::default(), None)
+        }
+    }
+
+    fn save_queue(&self, topology: &Queues, name: &str, declared: Declared) -> Saved {
+        let entry = topology.queue(name).expect("just declared");
         let kept = declared == Declared::New && entry.spec.outlives_restart();
-        let change = kept.then(|| self.queue_change(entry));
-        Ok((handle, self.save(change)))
+        self.save(kept.then(|| self.queue_change(entry)))
     }
 
     /// A queue under a name the node chose, that goes with its last consumer.
     pub fn make_reply_queue(self: &Arc<Self>, name: &str) -> Result<Arc<QueueHandle>, TopologyError> {
         let spec = QueueSpec { auto_delete: true, ..QueueSpec::default() };
-        let queue = Queue::new(rules(&spec, &QueueLimits::default()), now_ms());
-        let id = self.shared.next_id();
-        self.change().guard.add_queue(name, spec, || {
-            QueueTask::spawn(id, name.into(), self.clone(), queue, Effects::default(), None)
-        })
+        let make = self.maker(name, &spec);
+        self.change().guard.add_queue(name, spec, make)
     }
 
     pub async fn delete_queue(
@@ -238,12 +276,19 @@ impl Vhost {
         self.save(gone.into_iter().chain(removed))
     }
 
-    /// A queue found that nobody uses it any more.
-    pub(crate) fn delete_unused(self: &Arc<Self>, handle: Arc<QueueHandle>) {
+    /// A queue found that nobody uses it any more. Tells whoever waits when it is gone.
+    pub(crate) fn delete_unused(
+        self: &Arc<Self>,
+        handle: Arc<QueueHandle>,
+        done: Option<oneshot::Sender<()>>,
+    ) {
         let vhost = self.clone();
         tokio::spawn(async move {
             if let Some(Ok(_)) = handle.delete(true, false).await {
                 vhost.forget_queue(&handle).wait().await;
+            }
+            if let Some(done) = done {
+                let _ = done.send(());
             }
         });
     }
@@ -285,14 +330,6 @@ impl Vhost {
         let mut topology = self.change();
         let removed = topology.guard.unbind(source, destination, key, arguments)?;
         Ok(self.save(self.take_down(removed)))
-    }
-
-    /// Deletes an exchange as a change from disk says.
-    pub(crate) fn forget_exchange(&self, name: &str) -> Result<(), TopologyError> {
-        let mut topology = self.change();
-        let removed = topology.guard.delete_exchange(name, false)?;
-        self.take_down(removed);
-        Ok(())
     }
 
     /// Lets go of what exchanges that are gone held, and says what the removals mean on disk. Applying
@@ -356,13 +393,14 @@ impl Vhost {
     /// Everything that must outlive a restart, in an order that can be applied.
     pub(crate) fn snapshot(&self) -> Vec<Change> {
         let topology = self.topology();
-        let exchanges = topology.exchanges().filter(|entry| entry.spec().durable);
+        let exchanges = topology.exchanges();
+        let exchanges = exchanges.filter(|entry| entry.spec().durable && !is_predeclared(entry.name()));
         let exchanges = exchanges.map(|entry| self.exchange_change(entry.name(), entry.spec()));
         let queues = topology.queues().filter(|entry| entry.spec.outlives_restart());
         let queues = queues.map(|entry| self.queue_change(entry));
         let bindings = topology.bindings().filter(|binding| is_kept(&topology, binding));
         let bindings = bindings.map(|binding| Change::Binding(self.binding_change(&binding)));
-        exchanges.chain(queues).chain(bindings).filter(|change| !is_predeclared(change)).collect()
+        exchanges.chain(queues).chain(bindings).collect()
     }
 }
 
@@ -378,10 +416,6 @@ impl Drop for TopologyChange<'_> {
     }
 }
 
-fn is_predeclared(change: &Change) -> bool {
-    matches!(change, Change::Exchange { name, .. } if name.is_empty() || name.starts_with("amq."))
-}
-
 /// A binding outlives a restart if both its ends do.
 fn is_kept(topology: &Queues, binding: &Binding) -> bool {
     let exchange_kept = |name: &str| topology.exchange(name).is_some_and(|entry| entry.spec().durable);
@@ -394,10 +428,18 @@ fn is_kept(topology: &Queues, binding: &Binding) -> bool {
 
 /// A delayed exchange keeps messages over a restart if it is kept itself.
 pub(crate) fn delay_rules(durable: bool) -> queue::Rules {
-    queue::Rules { durable, dead_letters: true, holds_until_due: true, ..queue::Rules::default() }
+    queue::Rules {
+        durable,
+        dead_letters: true,
+        leaving_max: Some(LEAVING_MAX),
+        leaving_bytes_max: Some(LEAVING_BYTES_MAX),
+        holds_until_due: true,
+        ..queue::Rules::default()
+    }
 }
 
-pub(crate) fn rules(spec: &QueueSpec, limits: &QueueLimits) -> queue::Rules {
+/// `usual_timeout_ms` is how long a consumer may hold a message where the queue does not say.
+pub(crate) fn rules(spec: &QueueSpec, limits: &QueueLimits, usual_timeout_ms: Option<u64>) -> queue::Rules {
     queue::Rules {
         durable: spec.outlives_restart(),
         auto_delete: spec.auto_delete,
@@ -411,11 +453,14 @@ pub(crate) fn rules(spec: &QueueSpec, limits: &QueueLimits) -> queue::Rules {
             Overflow::RejectPublishDlx => queue::Overflow::RejectPublishDeadLetter,
         },
         dead_letters: limits.dead_letter_exchange.is_some(),
+        leaving_max: Some(LEAVING_MAX),
+        leaving_bytes_max: Some(LEAVING_BYTES_MAX),
         priority_max: limits.max_priority.unwrap_or(0),
         holds_until_due: false,
         single_active_consumer: limits.single_active_consumer,
         delivery_limit: limits.delivery_limit,
-        consumer_timeout_ms: limits.consumer_timeout_ms,
+        tells_returns: limits.queue_type == QueueType::Quorum,
+        consumer_timeout_ms: limits.consumer_timeout_ms.or(usual_timeout_ms),
     }
 }
 
@@ -424,5 +469,21 @@ impl Shared {
         let (done, answer) = oneshot::channel();
         self.storage.send(Job::Define { entry: change.encode(), done });
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_has_the_usual_consumer_timeout_unless_it_says_another() {
+        let timeout = |own, usual| {
+            let limits = QueueLimits { consumer_timeout_ms: own, ..QueueLimits::default() };
+            rules(&QueueSpec::default(), &limits, usual).consumer_timeout_ms
+        };
+        assert_eq!(timeout(None, Some(1_800_000)), Some(1_800_000));
+        assert_eq!(timeout(Some(5), Some(1_800_000)), Some(5));
+        assert_eq!((timeout(None, None), timeout(Some(5), None)), (None, Some(5)));
     }
 }

@@ -7,13 +7,43 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes held by all blocks that share the gauge.
+/// Bytes held by all blocks that share the gauge, and by whatever else was charged to it.
 #[derive(Debug, Clone, Default)]
 pub struct Gauge(Arc<AtomicUsize>);
 
 impl Gauge {
     pub fn bytes(&self) -> usize {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts these bytes for as long as the charge is held.
+    pub fn charge(&self, bytes: usize) -> Charge {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        Charge { bytes, gauge: self.clone() }
+    }
+}
+
+/// Bytes on a gauge. They are taken off when this is dropped.
+#[derive(Debug)]
+pub struct Charge {
+    bytes: usize,
+    gauge: Gauge,
+}
+
+impl Charge {
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn grow(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.gauge.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.gauge.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -72,8 +102,7 @@ const BLOCK_OVERHEAD_BYTES: usize = 256;
 pub struct Block {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
-    charged: usize,
-    gauge: Gauge,
+    charge: Charge,
 }
 
 impl Block {
@@ -87,7 +116,7 @@ impl Block {
 
     /// Bytes charged to the gauge while this block lives.
     pub fn cost_bytes(&self) -> usize {
-        self.charged
+        self.charge.bytes()
     }
 
     pub fn message(&self, index: u32) -> Message<'_> {
@@ -105,18 +134,21 @@ impl Block {
         }
     }
 
+    /// These messages alone, in a block of their own.
+    pub fn gather(&self, indices: impl IntoIterator<Item = u32>) -> Arc<Block> {
+        let mut builder = BlockBuilder::new();
+        for index in indices {
+            builder.push(self.message(index));
+        }
+        builder.finish(&self.charge.gauge)
+    }
+
     pub fn traits(&self, index: u32) -> Traits {
         self.entries[index as usize].traits
     }
 
     pub fn body_bytes(&self, index: u32) -> u64 {
         self.entries[index as usize].body_len.into()
-    }
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        self.gauge.0.fetch_sub(self.charged, Ordering::Relaxed);
     }
 }
 
@@ -173,8 +205,7 @@ impl BlockBuilder {
         }
         entries.shrink_to_fit();
         let charged = BLOCK_OVERHEAD_BYTES + bytes.capacity() + entries.capacity() * size_of::<Entry>();
-        gauge.0.fetch_add(charged, Ordering::Relaxed);
-        Arc::new(Block { bytes, entries, charged, gauge: gauge.clone() })
+        Arc::new(Block { bytes, entries, charge: gauge.charge(charged) })
     }
 }
 

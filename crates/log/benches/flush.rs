@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use bytes::Bytes;
-use cauce_log::{BatchBuilder, Disk, DiskFile, FileDisk, FlushStrategy, Log, LogConfig};
+use cauce_log::{BatchBuilder, Dirty, Disk, DiskFile, FileDisk, FlushStrategy, Log, LogConfig};
 
-const LOGS: [usize; 6] = [1, 2, 4, 10, 100, 1000];
+const LOGS: [usize; 7] = [1, 2, 4, 8, 16, 100, 1000];
 const BATCH_BYTES: usize = 4096;
 const ROUNDS_MIN: usize = 3;
 const TURNS: u32 = 8;
@@ -57,7 +57,7 @@ fn row(directory: &Path, logs: usize, duration: Duration) -> Vec<String> {
     for _ in 0..TURNS {
         for (bench, rounds) in &mut benches {
             rounds.extend(bench.run(duration / TURNS));
-            rest_of_the_disk.sync(&[]).expect("the disk works");
+            rest_of_the_disk.sync(&[], &[]).expect("the disk works");
         }
     }
     fs::remove_dir_all(&root).expect("the directory is ours");
@@ -114,8 +114,9 @@ impl Bench {
         self.logs.iter_mut().for_each(|log| log.append(&batch).unwrap());
         match &self.write_ahead {
             None => {
-                let dirty: Vec<_> = self.logs.iter_mut().flat_map(Log::take_dirty).collect();
-                self.disk.sync(&dirty).unwrap();
+                let mut dirty = Dirty::default();
+                self.logs.iter_mut().for_each(|log| dirty.add(log.take_dirty().unwrap()));
+                dirty.flush(&*self.disk).unwrap();
             }
             Some(file) => {
                 let all = batch.repeat(self.logs.len());

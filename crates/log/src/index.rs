@@ -41,7 +41,8 @@ impl SegmentIndex {
     pub(crate) fn add(&mut self, segment_base: i64, position: u64, batch: &[u8], interval_bytes: u32) {
         let relative = |offset: i64| (offset - segment_base) as u32;
         let timestamp_ms = batch::max_timestamp(batch);
-        if self.latest.is_none_or(|latest| timestamp_ms > latest.timestamp_ms) {
+        let is_latest = self.latest.is_none_or(|latest| timestamp_ms > latest.timestamp_ms);
+        if is_latest && batch::record_count(batch) > 0 {
             let relative_offset = relative(batch::last_offset(batch));
             self.latest = Some(TimeEntry { timestamp_ms, relative_offset });
         }

@@ -1,20 +1,21 @@
 //! Small state that changes often, kept as a snapshot and the changes since.
 //!
-//! Each file of a journal begins with a snapshot. When the changes outgrow it, a new file is written under another
-//! name, flushed, and only then renamed: a crash leaves either the old file or the whole new one.
+//! Each file of a journal begins with a snapshot. When the changes outgrow it, a new file takes over. The old one stays
+//! until the new one is flushed: a crash leaves either the old file or a new one that is whole.
 
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::batch::{BatchBuilder, RecordBatch};
-use crate::disk::{self, Disk, DiskFile};
+use crate::dirty::Dirty;
+use crate::disk::{Disk, DiskFile};
 use crate::error::{BatchError, LogError};
 use crate::log::{Damage, Recovery};
-use crate::scan::{Found, Scanner};
-use crate::stamp;
+use crate::scan::{Found, NO_OFFSET_LIMIT, Scanner};
 
 /// A journal below this size is not worth rewriting.
 const REWRITE_BYTES_MIN: u64 = 64 << 10;
@@ -25,11 +26,15 @@ const SNAPSHOT_BATCH_BYTES: usize = 256 << 10;
 const SCAN_CHUNK_BYTES: usize = 1 << 20;
 
 const SUFFIX: &str = "journal";
-const UNFINISHED_SUFFIX: &str = "new";
 const NUMBER_DIGITS: usize = 20;
+
+/// Crashes, and no flush between them, may leave more and more older files. Beyond this opening flushes.
+const OLDER_FILES_MAX: usize = 8;
 
 /// The key of records that belong to the snapshot; changes have none.
 const SNAPSHOT_KEY: &[u8] = b"snapshot";
+/// The key of the record that ends a snapshot.
+const SNAPSHOT_END_KEY: &[u8] = b"end";
 
 /// The one writer of a journal. Entries are bytes it does not look into.
 #[derive(Debug)]
@@ -37,12 +42,16 @@ pub struct Journal {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     number: u64,
+    /// The numbers of older files, rising, which serve if this one does not survive.
+    older: Vec<u64>,
+    /// Files after this one are of this process and not flushed. Of these, the last and the one before are enough.
+    kept: u64,
     file: Arc<dyn DiskFile>,
     len: u64,
     snapshot_bytes: u64,
     next_offset: i64,
     is_dirty: bool,
-    name_is_durable: bool,
+    has_new_name: bool,
     builder: BatchBuilder,
 }
 
@@ -51,17 +60,17 @@ impl Journal {
     /// changes in the order they were appended.
     pub fn open(disk: Arc<dyn Disk>, dir: PathBuf) -> Result<(Journal, Vec<Bytes>, Recovery), LogError> {
         disk.create_dir_all(&dir)?;
-        let number = remove_all_but_newest(&*disk, &dir)?;
-        let path = path_of(&dir, number, SUFFIX);
-        let file = disk.open(&path)?;
-        let contents = read_contents(&*file, &path)?;
+        let mut older = numbers_in(&*disk, &dir)?;
+        let (number, file, contents) = open_newest_whole(&*disk, &dir, &mut older)?;
         let journal = Journal {
             // What was found may never have been flushed: the process may have been killed before.
-            name_is_durable: false,
+            has_new_name: true,
             is_dirty: contents.len > 0 || contents.recovery.truncated_bytes > 0,
             disk,
             dir,
             number,
+            older,
+            kept: number,
             file,
             len: contents.len,
             snapshot_bytes: contents.snapshot_bytes,
@@ -76,7 +85,6 @@ impl Journal {
         if entries.is_empty() {
             return Ok(());
         }
-        self.make_name_durable()?;
         self.builder.start(self.next_offset, 0);
         for entry in entries {
             self.builder.push(self.next_offset, 0, None, Some(&[entry]), &[]);
@@ -96,41 +104,40 @@ impl Journal {
         self.len > REWRITE_BYTES_MIN.max(REWRITE_GROWTH * self.snapshot_bytes)
     }
 
-    /// Replaces all that was appended by a snapshot, which is durable when this returns.
+    /// Replaces all that was appended by a snapshot.
     pub fn rewrite(&mut self, entries: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<(), LogError> {
+        if let Some(superseded) = self.older.pop_if(|number| *number > self.kept) {
+            self.disk.remove_file(&path_of(&self.dir, superseded))?;
+        }
         let number = self.number + 1;
-        let unfinished = path_of(&self.dir, number, UNFINISHED_SUFFIX);
-        let file = self.disk.open(&unfinished)?;
+        let file = self.disk.open(&path_of(&self.dir, number))?;
         file.set_len(0)?;
         let (len, next_offset) = write_snapshot(&mut self.builder, &*file, entries)?;
-        self.disk.sync(std::slice::from_ref(&file))?;
-        self.disk.rename(&unfinished, &path_of(&self.dir, number, SUFFIX))?;
-        self.name_is_durable = false;
-        self.make_name_durable()?;
-        self.disk.remove_file(&path_of(&self.dir, self.number, SUFFIX))?;
 
+        self.older.push(self.number);
         self.number = number;
         self.file = file;
         self.len = len;
         self.snapshot_bytes = len;
         self.next_offset = next_offset;
-        self.is_dirty = false;
+        self.is_dirty = true;
+        self.has_new_name = true;
         Ok(())
     }
 
-    /// The files written to since the last call, for the group flush.
-    pub fn take_dirty(&mut self) -> Vec<Arc<dyn DiskFile>> {
-        let is_dirty = std::mem::take(&mut self.is_dirty);
-        is_dirty.then(|| self.file.clone()).into_iter().collect()
-    }
-
-    fn make_name_durable(&mut self) -> io::Result<()> {
-        if !self.name_is_durable {
-            self.disk.sync_dir(&self.dir)?;
-            disk::sync_parents(&*self.disk, &self.dir)?;
-            self.name_is_durable = true;
+    /// What was changed since the last call, for the group flush.
+    pub fn take_dirty(&mut self) -> Dirty {
+        let mut dirty = Dirty::default();
+        if mem::take(&mut self.is_dirty) {
+            dirty.add_file(self.file.clone());
         }
-        Ok(())
+        if mem::take(&mut self.has_new_name) {
+            dirty.add_names_in(&self.dir);
+            dirty.add_names_above(&self.dir);
+        }
+        self.kept = self.number;
+        self.older.drain(..).for_each(|number| dirty.remove_after(path_of(&self.dir, number)));
+        dirty
     }
 }
 
@@ -149,15 +156,13 @@ fn write_snapshot(
             builder.start(offset, 0);
         }
     }
-    if !builder.is_empty() {
-        len += write_batch(builder, file, len)?;
-    }
-    Ok((len, offset))
+    builder.push(offset, 0, Some(SNAPSHOT_END_KEY), None, &[]);
+    len += write_batch(builder, file, len)?;
+    Ok((len, offset + 1))
 }
 
 fn write_batch(builder: &mut BatchBuilder, file: &dyn DiskFile, position: u64) -> io::Result<u64> {
-    let mut batch = bytes::BytesMut::from(builder.finish());
-    stamp::stamp(&mut batch);
+    let batch = builder.finish();
     file.write_all_at(&batch, position)?;
     Ok(batch.len() as u64)
 }
@@ -166,17 +171,25 @@ struct Contents {
     entries: Vec<Bytes>,
     len: u64,
     snapshot_bytes: u64,
+    /// Whether the snapshot ends, and nothing of it is damaged.
+    is_whole: bool,
     next_offset: i64,
     recovery: Recovery,
 }
 
-/// Reads a journal through and cuts its torn tail; see [`crate::log`] for how it is told from damage.
+/// Reads a journal through up to its torn tail; see [`crate::log`] for how it is told from damage.
 fn read_contents(file: &dyn DiskFile, path: &Path) -> Result<Contents, LogError> {
     let file_len = file.len()?;
     let recovery = Recovery::default();
-    let mut contents =
-        Contents { entries: Vec::new(), len: file_len, snapshot_bytes: 0, next_offset: 0, recovery };
-    let mut scanner = Scanner::new(file, 0..file_len, 0..i64::MAX, SCAN_CHUNK_BYTES);
+    let mut contents = Contents {
+        entries: Vec::new(),
+        len: file_len,
+        snapshot_bytes: 0,
+        is_whole: false,
+        next_offset: 0,
+        recovery,
+    };
+    let mut scanner = Scanner::new(file, 0..file_len, 0..NO_OFFSET_LIMIT, SCAN_CHUNK_BYTES);
     while let Some(found) = scanner.next()? {
         match found {
             Found::Batch { position, batch } => contents.add(position, &batch)?,
@@ -186,10 +199,7 @@ fn read_contents(file: &dyn DiskFile, path: &Path) -> Result<Contents, LogError>
             }
         }
     }
-    if contents.len < file_len {
-        contents.recovery.truncated_bytes = file_len - contents.len;
-        file.set_len(contents.len)?;
-    }
+    contents.recovery.truncated_bytes = file_len - contents.len;
     Ok(contents)
 }
 
@@ -197,40 +207,72 @@ impl Contents {
     fn add(&mut self, position: u64, batch: &RecordBatch) -> Result<(), BatchError> {
         for record in batch.records() {
             let record = record?;
-            self.entries.push(batch.bytes().slice_ref(record.value.unwrap_or_default()));
-            if record.key == Some(SNAPSHOT_KEY) {
+            if record.key.is_some() {
                 self.snapshot_bytes = position + batch.len_bytes() as u64;
             }
+            if record.key == Some(SNAPSHOT_END_KEY) {
+                self.is_whole = self.recovery.damaged.is_empty();
+                continue;
+            }
+            self.entries.push(batch.bytes().slice_ref(record.value.unwrap_or_default()));
         }
         self.next_offset = batch.next_offset();
         Ok(())
     }
 }
 
-/// The newest journal's number. Older ones, and a new one that was never finished, are what a crash left.
-fn remove_all_but_newest(disk: &dyn Disk, dir: &Path) -> io::Result<u64> {
-    let names = disk.list(dir)?;
-    let numbers = names.iter().filter_map(|name| number_of(name, SUFFIX));
-    let newest = numbers.clone().max().unwrap_or(0);
-    if numbers.count() > 1 {
-        // The newest must not be lost with the older ones already gone.
-        disk.sync_dir(dir)?;
-    }
-    for name in names {
-        let is_old = number_of(&name, SUFFIX).is_some_and(|number| number < newest);
-        if is_old || number_of(&name, UNFINISHED_SUFFIX).is_some() {
-            disk.remove_file(&dir.join(name))?;
+/// Takes the newest file whose snapshot is whole out of `numbers`, and leaves those that are older. Newer ones are what a crash left
+/// of a rewriting. If none is whole, a disk lost something, and the newest holds the most.
+fn open_newest_whole(
+    disk: &dyn Disk,
+    dir: &Path,
+    numbers: &mut Vec<u64>,
+) -> Result<(u64, Arc<dyn DiskFile>, Contents), LogError> {
+    let open = |number| -> Result<_, LogError> {
+        let path = path_of(dir, number);
+        let file = disk.open(&path)?;
+        let contents = read_contents(&*file, &path)?;
+        Ok((number, file, contents))
+    };
+    let mut chosen = open(numbers.last().copied().unwrap_or(0))?;
+    for number in numbers.iter().rev().skip(1) {
+        // The first file needs no snapshot.
+        if chosen.0 == 0 || chosen.2.is_whole {
+            break;
+        }
+        let older = open(*number)?;
+        if *number == 0 || older.2.is_whole {
+            chosen = older;
         }
     }
-    Ok(newest)
+    let (number, file, contents) = chosen;
+    for newer in numbers.iter().filter(|other| **other > number) {
+        disk.remove_file(&path_of(dir, *newer))?;
+    }
+    numbers.retain(|other| *other < number);
+    if contents.recovery.truncated_bytes > 0 {
+        file.set_len(contents.len)?;
+    }
+    if numbers.len() > OLDER_FILES_MAX {
+        disk.sync(std::slice::from_ref(&file), &[dir.to_owned()])?;
+        numbers.drain(..).try_for_each(|older| disk.remove_file(&path_of(dir, older)))?;
+    }
+    Ok((number, file, contents))
 }
 
-fn path_of(dir: &Path, number: u64, suffix: &str) -> PathBuf {
-    dir.join(format!("{number:0NUMBER_DIGITS$}.{suffix}"))
+/// The numbers of the files there are, rising.
+fn numbers_in(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers: Vec<_> = disk.list(dir)?.iter().filter_map(|name| number_of(name)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
-fn number_of(name: &str, suffix: &str) -> Option<u64> {
-    let digits = name.strip_suffix(suffix)?.strip_suffix('.')?;
+fn path_of(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:0NUMBER_DIGITS$}.{SUFFIX}"))
+}
+
+fn number_of(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(SUFFIX)?.strip_suffix('.')?;
     let is_number = digits.len() == NUMBER_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| digits.parse().ok())?
 }

@@ -5,18 +5,20 @@
 //! files only through a [`Disk`].
 
 mod batch;
+mod dirty;
 mod disk;
 mod error;
 mod index;
 mod journal;
 mod log;
 mod record;
+mod recovery_point;
 mod scan;
 mod segment;
-mod stamp;
 mod varint;
 
 pub use batch::{BatchBuilder, RecordBatch, TimestampType};
+pub use dirty::Dirty;
 pub use disk::{Disk, DiskFile, FileDisk, FlushStrategy, MemoryDisk};
 pub use error::{BatchError, LogError};
 pub use journal::Journal;

@@ -1,7 +1,6 @@
 //! One file of a log and the indexes beside it.
 //!
-//! The last segment grows, its index is in memory. All others are sealed: they, their indexes and their names were
-//! durable before the next segment was created, so only the last one can end torn.
+//! The last segment grows, its index is in memory. All others are sealed: their indexes are in files.
 
 use std::io;
 use std::ops::Range;
@@ -68,23 +67,24 @@ impl Segment {
         Segment { base_offset, path, file, len: AtomicU64::new(len), index }
     }
 
-    /// Opens a segment that others follow.
+    /// Opens a segment that others follow, and says whether its indexes had to be written anew.
     pub(crate) fn open_sealed(
         disk: &dyn Disk,
         dir: &Path,
         offsets: Range<i64>,
         interval_bytes: u32,
-    ) -> io::Result<Segment> {
+    ) -> io::Result<(Segment, bool)> {
         let base_offset = offsets.start;
         let path = path_of(dir, base_offset, LOG_SUFFIX);
         let file = disk.open(&path)?;
         let len = file.len()?;
         let index_files = IndexFiles::open(disk, dir, base_offset)?;
-        if len > 0 && index_files.times.len()? == 0 {
+        let is_missing = len > 0 && index_files.times.len()? == 0;
+        if is_missing {
             index_files.write(&rebuild_index(&*file, len, offsets, interval_bytes)?)?;
         }
         let index = RwLock::new(Index::Sealed(index_files));
-        Ok(Segment { base_offset, path, file, len: AtomicU64::new(len), index })
+        Ok((Segment { base_offset, path, file, len: AtomicU64::new(len), index }, is_missing))
     }
 
     pub(crate) fn len_bytes(&self) -> u64 {
@@ -109,7 +109,7 @@ impl Segment {
         Ok(())
     }
 
-    /// Writes the indexes and makes everything durable but the names.
+    /// Writes the indexes. The segment takes no more batches.
     pub(crate) fn seal(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
         let mut index = self.index.write();
         let Index::Growing(growing) = &mut *index else {
@@ -118,7 +118,6 @@ impl Segment {
         growing.complete();
         let files = IndexFiles::open(disk, dir, self.base_offset)?;
         files.write(growing)?;
-        disk.sync(&[self.file.clone(), files.offsets.clone(), files.times.clone()])?;
         *index = Index::Sealed(files);
         Ok(())
     }
@@ -154,15 +153,25 @@ impl Segment {
         self.scan(0, offsets, SCAN_CHUNK_BYTES)
     }
 
-    pub(crate) fn remove(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
-        let names = disk.list(dir)?;
-        for suffix in [LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX] {
-            let name = file_name(self.base_offset, suffix);
-            if names.contains(&name) {
-                disk.remove_file(&dir.join(name))?;
-            }
+    /// Its files, those of the indexes included once it is sealed.
+    pub(crate) fn files(&self) -> Vec<Arc<dyn DiskFile>> {
+        let mut files = vec![self.file.clone()];
+        if let Index::Sealed(index) = &*self.index.read() {
+            files.extend([index.offsets.clone(), index.times.clone()]);
         }
-        Ok(())
+        files
+    }
+
+    /// The paths of its files that exist, in the order in which they should be removed.
+    pub(crate) fn paths(&self, disk: &dyn Disk, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        let names = disk.list(dir)?;
+        let suffixes = [LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX];
+        let own = suffixes.map(|suffix| file_name(self.base_offset, suffix));
+        Ok(own.into_iter().filter(|name| names.contains(name)).map(|name| dir.join(name)).collect())
+    }
+
+    pub(crate) fn remove(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+        self.paths(disk, dir)?.iter().try_for_each(|path| disk.remove_file(path))
     }
 
     /// `None` when the index on disk is damaged.
@@ -177,8 +186,9 @@ impl Segment {
     fn holds_header(&self, position: u64, offset: i64) -> io::Result<bool> {
         let mut header = [0; batch::HEADER_BYTES];
         let read = self.file.read_at(&mut header, position)?;
+        let is_header = batch::encoded_len(&header).is_ok() && batch::has_served_epoch(&header);
         let is_within = position < self.len_bytes() && read == header.len();
-        Ok(is_within && crate::stamp::is_stamped(&header) && batch::base_offset(&header) == offset)
+        Ok(is_within && is_header && batch::base_offset(&header) == offset)
     }
 }
 

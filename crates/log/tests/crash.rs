@@ -2,15 +2,18 @@
 
 mod common;
 
+use std::mem;
 use std::path::Path;
 
 use bytes::Bytes;
-use cauce_log::{Disk, Log, MemoryDisk};
+use cauce_log::{Dirty, Log, MemoryDisk};
 use common::{batch, content_of, disk_with, offsets_of, open, read_all};
 use proptest::collection::vec;
+use proptest::option::of;
 use proptest::prelude::*;
 
 const SEGMENT_BYTES: u64 = 600;
+const GAP_BYTES: usize = 61;
 const FIRST_SEGMENT: &str = "vhost/queue/00000000000000000000.log";
 
 #[derive(Debug, Clone)]
@@ -18,6 +21,8 @@ enum Step {
     /// One write of several batches; each is (records, value bytes, offsets skipped before it).
     Append(Vec<(i64, usize, i64)>),
     Flush,
+    /// What is dirty is gathered for a later flush.
+    Gather,
     /// Trims below this share (in percent) of the offsets.
     Trim(i64),
     /// The process is killed and started again; the kernel keeps what was written.
@@ -50,6 +55,47 @@ proptest! {
             for torn in 0..4 {
                 check_survivor(&disk.crash(Some(seed.wrapping_add(torn))), &told);
             }
+        }
+    }
+
+    #[test]
+    fn power_cuts_in_life_after_life_take_nothing_that_was_promised(
+        lives in vec((vec(a_step(), 1..12), 0..40u64, of(any::<u64>())), 1..6),
+    ) {
+        let mut disk = MemoryDisk::new();
+        let mut told = Told::default();
+        for (steps, syncs, torn) in lives {
+            disk.freeze_at_sync(syncs);
+            live(&disk, &steps, syncs, &mut told);
+            disk = disk.crash(torn);
+            check_survivor(&disk.crash(None), &told);
+        }
+    }
+
+    #[test]
+    fn whatever_is_overwritten_all_else_is_served_as_it_was(
+        shapes in vec((1..4i64, 0..80usize, prop_oneof![3 => Just(0i64), 1 => 1..5i64]), 2..12),
+        percent in 0..100usize,
+        overwritten in vec(prop_oneof![Just(0u8), Just(2u8), any::<u8>()], 1..300),
+    ) {
+        let disk = MemoryDisk::new();
+        let mut told = Told::default();
+        append(&mut open(&disk, 1 << 20).0, &shapes, &mut told);
+        let mut content = content_of(&disk, Path::new(FIRST_SEGMENT));
+        let start = content.len() * percent / 100;
+        let end = content.len().min(start + overwritten.len());
+        content[start..end].copy_from_slice(&overwritten[..end - start]);
+        let (log, recovery) = open(&disk_with(Path::new(FIRST_SEGMENT), &content), 1 << 20);
+        let last_start = content.len() - told.appended.last().unwrap().len();
+        // Nothing speaks for the base offset of a last batch behind damage: see docs/formats/log.md.
+        prop_assume!(!(last_start + 1..last_start + 9).contains(&end));
+        let untouched = untouched(&told.appended, start..end, content.len());
+        let served = read_all(&log);
+        for batch in &served {
+            prop_assert!(told.appended.contains(batch), "{:?} was never appended", offsets_of(batch));
+        }
+        for batch in untouched {
+            prop_assert!(served.contains(batch), "{:?} was not touched: {recovery:?}", offsets_of(batch));
         }
     }
 }
@@ -122,6 +168,7 @@ fn a_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => batches.prop_map(Step::Append),
         3 => Just(Step::Flush),
+        2 => Just(Step::Gather),
         1 => (0..=100i64).prop_map(Step::Trim),
         1 => Just(Step::Kill),
     ]
@@ -130,17 +177,26 @@ fn a_step() -> impl Strategy<Value = Step> {
 /// Runs the steps on a disk whose power goes after `syncs` flushes.
 fn run(disk: &MemoryDisk, steps: &[Step], syncs: u64) -> Told {
     let mut told = Told::default();
+    live(disk, steps, syncs, &mut told);
+    told
+}
+
+fn live(disk: &MemoryDisk, steps: &[Step], syncs: u64, told: &mut Told) {
+    let mut dirty = Dirty::default();
     let (mut log, _) = open(disk, SEGMENT_BYTES);
+    told.appended = read_all(&log);
     for step in steps {
         match step {
-            Step::Append(batches) => append(&mut log, batches, &mut told),
+            Step::Append(batches) => append(&mut log, batches, told),
             Step::Flush => {
                 let end = log.end_offset();
-                disk.sync(&log.take_dirty()).unwrap();
+                dirty.add(log.take_dirty().unwrap());
+                mem::take(&mut dirty).flush(disk).unwrap();
                 if disk.syncs() <= syncs {
                     told.durable_end = end;
                 }
             }
+            Step::Gather => dirty.add(log.take_dirty().unwrap()),
             Step::Trim(percent) => {
                 let offset = log.end_offset() * percent / 100;
                 if disk.syncs() <= syncs {
@@ -150,12 +206,12 @@ fn run(disk: &MemoryDisk, steps: &[Step], syncs: u64) -> Told {
             }
             Step::Kill => {
                 let end = log.end_offset();
+                dirty = Dirty::default();
                 log = open(disk, SEGMENT_BYTES).0;
                 assert_eq!(log.end_offset(), end);
             }
         }
     }
-    told
 }
 
 fn append(log: &mut Log, shapes: &[(i64, usize, i64)], told: &mut Told) {
@@ -176,7 +232,9 @@ fn check_survivor(disk: &MemoryDisk, told: &Told) {
     for batch in &served {
         assert!(told.appended.contains(batch), "{:?} was never appended", offsets_of(batch));
     }
-    assert!(served.is_sorted_by_key(|batch| offsets_of(batch).start));
+    let first = served.first().and_then(|first| told.appended.iter().position(|batch| batch == first));
+    let run = first.map_or(&[][..], |first| &told.appended[first..first + served.len()]);
+    assert_eq!(served, run, "there is a hole");
     for batch in &told.appended {
         let offsets = offsets_of(batch);
         let is_promised = offsets.end <= told.durable_end && offsets.start >= told.trimmed_below;
@@ -186,7 +244,7 @@ fn check_survivor(disk: &MemoryDisk, told: &Told) {
 
     let next = batch(log.end_offset(), 1, 5);
     log.append(&next).unwrap();
-    disk.sync(&log.take_dirty()).unwrap();
+    log.take_dirty().unwrap().flush(disk).unwrap();
     let again = read_all(&open(&disk.crash(None), SEGMENT_BYTES).0);
     assert_eq!(again, [&served[..], &[next]].concat());
     assert!(log.reader().take_damage().is_empty());
@@ -207,6 +265,21 @@ fn check_flipped(batches: &[Bytes], damaged: &[u8], position: usize) {
     let [damage] = &recovery.damaged[..] else { panic!("one batch was hit: {recovery:?}") };
     assert_eq!((damage.position, damage.bytes), (start as u64, hit_bytes), "flipped at {position}");
     assert_eq!(damage.offsets, offsets_of(&batches[hit]));
+}
+
+/// The batches that lie outside the bytes `touched` of a file. Gaps lie before the batches that follow them.
+fn untouched(batches: &[Bytes], touched: std::ops::Range<usize>, file_bytes: usize) -> Vec<&Bytes> {
+    let mut end = file_bytes;
+    let mut untouched = Vec::new();
+    for (index, batch) in batches.iter().enumerate().rev() {
+        let start = end - batch.len();
+        if end <= touched.start || start >= touched.end {
+            untouched.push(batch);
+        }
+        let follows = index.checked_sub(1).map_or(0, |before| offsets_of(&batches[before]).end);
+        end = start - if follows < offsets_of(batch).start { GAP_BYTES } else { 0 };
+    }
+    untouched
 }
 
 fn some_batches() -> Vec<Bytes> {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use cauce_log::{Disk, Journal, MemoryDisk, Recovery};
 use common::{content_of, disk_with};
 use proptest::collection::vec;
+use proptest::option::of;
 use proptest::prelude::*;
 
 const DIR: &str = "queue/settled";
@@ -52,9 +53,46 @@ fn a_rewritten_journal_holds_the_snapshot_and_what_follows() {
     journal.append(&[b"c"]).unwrap();
     let (mut journal, entries, _) = open(&disk);
     assert_eq!(entries, ["ab", "c"]);
+    assert_eq!(file_count(&disk), 2);
+    journal.take_dirty().flush(&disk).unwrap();
     assert_eq!(disk.list(Path::new(DIR)).unwrap(), ["00000000000000000001.journal"]);
     journal.rewrite(Vec::<Bytes>::new()).unwrap();
     assert!(open(&disk).1.is_empty());
+}
+
+#[test]
+fn nothing_is_flushed_but_by_the_group_flush_and_old_files_go_nevertheless() {
+    let disk = MemoryDisk::new();
+    let (mut journal, ..) = open(&disk);
+    journal.append(&[b"a"]).unwrap();
+    journal.take_dirty().flush(&disk).unwrap();
+    let syncs = disk.syncs();
+    for _ in 0..9 {
+        journal.rewrite([b"a"]).unwrap();
+        journal.append(&[b"b"]).unwrap();
+    }
+    assert_eq!(disk.syncs(), syncs);
+    assert_eq!(file_count(&disk), 3);
+    assert_eq!(open(&disk.crash(None)).1, ["a"]);
+    journal.take_dirty().flush(&disk).unwrap();
+    assert_eq!((file_count(&disk), open(&disk.crash(None)).1), (1, vec!["a".into(), "b".into()]));
+}
+
+#[test]
+fn a_rewriting_that_a_crash_cut_anywhere_leaves_the_old_state() {
+    let disk = MemoryDisk::new();
+    let (mut journal, ..) = open(&disk);
+    journal.append(&[b"old"]).unwrap();
+    journal.rewrite(["new", "whole"]).unwrap();
+    let path = Path::new(DIR).join("00000000000000000001.journal");
+    let content = content_of(&disk, &path);
+    for cut in 0..content.len() {
+        disk.open(&path).unwrap().write_all_at(&content, 0).unwrap();
+        disk.open(&path).unwrap().set_len(cut as u64).unwrap();
+        let (_, entries, recovery) = open(&disk);
+        assert_eq!((entries, recovery), (vec!["old".into()], Recovery::default()), "cut at {cut}");
+        assert_eq!(file_count(&disk), 1);
+    }
 }
 
 #[test]
@@ -145,6 +183,22 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn power_cuts_in_life_after_life_leave_a_state_that_was_reached(
+        lives in vec((vec(a_step(), 1..8), 0..25u64, of(any::<u64>())), 1..8),
+    ) {
+        let mut disk = MemoryDisk::new();
+        let mut states = vec![Vec::new()];
+        for (steps, syncs, torn) in lives {
+            disk.freeze_at_sync(syncs);
+            live(&disk, &steps, syncs, &mut states);
+            disk = disk.crash(torn);
+            check_survivor(&disk.crash(None), &states);
+        }
+    }
+}
+
 fn a_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => any::<u8>().prop_map(Step::Append),
@@ -156,8 +210,14 @@ fn a_step() -> impl Strategy<Value = Step> {
 
 /// Every list of entries the journal has held from the last promise on, the promised one first.
 fn run(disk: &MemoryDisk, steps: &[Step], syncs: u64) -> Vec<Vec<Bytes>> {
+    let mut states = Vec::new();
+    live(disk, steps, syncs, &mut states);
+    states
+}
+
+fn live(disk: &MemoryDisk, steps: &[Step], syncs: u64, states: &mut Vec<Vec<Bytes>>) {
     let (mut journal, mut entries, _) = open(disk);
-    let mut states = vec![entries.clone()];
+    states.push(entries.clone());
     for step in steps {
         let mut is_promise = false;
         match step {
@@ -167,14 +227,13 @@ fn run(disk: &MemoryDisk, steps: &[Step], syncs: u64) -> Vec<Vec<Bytes>> {
                 entries.extend([entry, Bytes::from_static(b"two")]);
             }
             Step::Flush => {
-                disk.sync(&journal.take_dirty()).unwrap();
+                journal.take_dirty().flush(disk).unwrap();
                 is_promise = true;
             }
             Step::Rewrite { keep_all } => {
                 let kept = if *keep_all { 0 } else { entries.len().saturating_sub(1) };
                 entries.drain(..kept);
                 journal.rewrite(&entries).unwrap();
-                is_promise = true;
             }
             Step::Kill => {
                 let (reopened, found, _) = open(disk);
@@ -187,7 +246,6 @@ fn run(disk: &MemoryDisk, steps: &[Step], syncs: u64) -> Vec<Vec<Bytes>> {
         }
         states.push(entries.clone());
     }
-    states
 }
 
 fn check_survivor(disk: &MemoryDisk, states: &[Vec<Bytes>]) {
@@ -195,8 +253,12 @@ fn check_survivor(disk: &MemoryDisk, states: &[Vec<Bytes>]) {
     assert!(recovery.damaged.is_empty(), "{recovery:?}");
     assert!(states.contains(&entries), "{entries:?} is none of {states:?}");
     journal.append(&[b"next"]).unwrap();
-    disk.sync(&journal.take_dirty()).unwrap();
+    journal.take_dirty().flush(disk).unwrap();
     assert_eq!(open(&disk.crash(None)).1, [&entries[..], &[Bytes::from_static(b"next")]].concat());
+}
+
+fn file_count(disk: &MemoryDisk) -> usize {
+    disk.list(Path::new(DIR)).unwrap().len()
 }
 
 fn open(disk: &MemoryDisk) -> (Journal, Vec<Bytes>, Recovery) {

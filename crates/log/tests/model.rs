@@ -11,6 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 const SEGMENT_BYTES: u64 = 700;
+const GAP_BYTES: u64 = 61;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -43,6 +44,8 @@ enum Step {
 #[derive(Default)]
 struct Model {
     batches: Vec<Bytes>,
+    /// Where gaps end. Each is filled with a batch of nothing but a header.
+    gap_ends: Vec<i64>,
     end_offset: i64,
 }
 
@@ -54,7 +57,7 @@ proptest! {
         let mut log = open(&disk, SEGMENT_BYTES).0;
         for step in &steps {
             match step {
-                Step::Reopen => log = reopen(&disk, &log),
+                Step::Reopen => log = reopen(&disk, &mut log),
                 step => model.take(step, &mut log),
             }
             model.check(&log);
@@ -97,7 +100,8 @@ fn a_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn reopen(disk: &MemoryDisk, log: &Log) -> Log {
+fn reopen(disk: &MemoryDisk, log: &mut Log) -> Log {
+    log.remove_retired().unwrap();
     let (reopened, recovery) = open(disk, SEGMENT_BYTES);
     assert_eq!(recovery, Default::default());
     assert_eq!(reopened.start_offset(), log.start_offset());
@@ -138,6 +142,9 @@ impl Model {
     fn append(&mut self, log: &mut Log, batches: usize, records: i64, value_bytes: usize, gap: i64) {
         let base = |index: usize| self.end_offset + gap + records * index as i64;
         let new: Vec<_> = (0..batches).map(|index| batch(base(index), records, value_bytes)).collect();
+        if gap > 0 {
+            self.gap_ends.push(base(0));
+        }
         self.end_offset = base(batches);
         log.append_all(&new).unwrap();
         self.batches.extend(new);
@@ -150,7 +157,9 @@ impl Model {
             .partition(|batch| offsets_of(batch).end <= start_offset);
         self.batches = kept;
         let gone: Vec<Bytes> = gone;
-        gone.iter().map(|batch| batch.len() as u64).sum()
+        let gaps_before = self.gap_ends.len();
+        self.gap_ends.retain(|end| *end > start_offset);
+        size_bytes(&gone, gaps_before - self.gap_ends.len())
     }
 
     fn check_read(&self, log: &Log, from: i64, bytes_max: usize) {
@@ -179,8 +188,12 @@ impl Model {
 
     fn check(&self, log: &Log) {
         assert_eq!(log.end_offset(), self.end_offset);
-        assert_eq!(log.size_bytes(), self.batches.iter().map(|batch| batch.len() as u64).sum::<u64>());
+        assert_eq!(log.size_bytes(), size_bytes(&self.batches, self.gap_ends.len()));
         assert_eq!(read_from(&log.reader(), log.start_offset()), self.batches);
         assert!(log.reader().take_damage().is_empty());
     }
+}
+
+fn size_bytes(batches: &[Bytes], gaps: usize) -> u64 {
+    batches.iter().map(|batch| batch.len() as u64).sum::<u64>() + gaps as u64 * GAP_BYTES
 }

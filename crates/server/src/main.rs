@@ -2,6 +2,8 @@
 
 mod amqp;
 mod bench;
+mod definitions;
+mod hash_password;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -20,7 +22,12 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the broker until it is told to stop.
-    Serve(serve::Flags),
+    Serve(Box<serve::Flags>),
+    /// Read or add to the definitions of a broker that is not running.
+    #[command(subcommand)]
+    Definitions(definitions::Command),
+    /// Hash a password as definitions files hold it; reads the password from standard input.
+    HashPassword,
     /// Put load on a broker and measure what it does.
     #[command(subcommand)]
     Bench(bench::Protocol),
@@ -28,7 +35,9 @@ enum Command {
 
 fn main() -> std::process::ExitCode {
     match Arguments::parse().command {
-        Command::Serve(flags) => serve::run(flags),
+        Command::Serve(flags) => serve::run(*flags),
+        Command::Definitions(command) => definitions::run(command),
+        Command::HashPassword => hash_password::run(),
         Command::Bench(protocol) => bench::run(protocol),
     }
 }

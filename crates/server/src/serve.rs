@@ -1,31 +1,31 @@
 //! `cauce serve`: configuration, the data directory, the listeners, and the way out.
 
 mod config;
-mod directory;
+pub(crate) mod directory;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cauce_broker::{Node, NodeConfig};
+use cauce_broker::{Node, NodeConfig, Pressure};
 use cauce_log::{Disk, FileDisk, FlushStrategy};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::amqp;
+use crate::{amqp, definitions};
 
 pub(crate) use config::Flags;
 
 /// How often the memory gauge is looked at; publishers run past the budget for no longer.
 const MEMORY_REVIEW: Duration = Duration::from_millis(20);
 
+/// How often queues that nothing happens in are told that memory is still short.
+const MEMORY_REMINDER: Duration = Duration::from_secs(1);
+
 /// How often the free disk space is looked at.
 const DISK_REVIEW: Duration = Duration::from_secs(1);
-
-/// Free bytes below which publishers wait; RabbitMQ's default `disk_free_limit`.
-const DISK_FREE_BYTES_MIN: u64 = 50_000_000;
 
 /// How long clients have to leave when the broker stops.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -38,6 +38,8 @@ enum ServeError {
     Config(#[from] config::ConfigError),
     #[error(transparent)]
     Directory(#[from] directory::DirectoryError),
+    #[error(transparent)]
+    Definitions(#[from] definitions::FileError),
     #[error(transparent)]
     Start(#[from] cauce_broker::StartError),
 }
@@ -56,7 +58,7 @@ pub(crate) fn run(flags: Flags) -> ExitCode {
 }
 
 /// Lines for people on a terminal, JSON for whatever collects them otherwise. `CAUCE_LOG` says how much.
-fn start_log() {
+pub(crate) fn start_log() {
     let filter = EnvFilter::try_from_env("CAUCE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
@@ -67,11 +69,30 @@ fn start_log() {
 }
 
 async fn serve(flags: &Flags) -> Result<(), ServeError> {
+    // From the start: who is told to stop a moment after it began stops in order.
+    let mut end = End::new().map_err(|error| ServeError::Io { what: "waiting for signals".into(), error })?;
     let config = flags.config()?;
+    let file = config.definitions.as_deref();
+    let to_import = file.map(|path| definitions::read(path).map(|read| (path, read))).transpose()?;
     let _lock = directory::claim(&config.data)?;
     let disk = Arc::new(FileDisk::new(config.data.clone(), FlushStrategy::Adaptive));
     let memory_bytes = config.memory_bytes;
-    let node = Node::start(disk.clone(), NodeConfig { flush: config.flush, memory_bytes })?;
+    let consumer_timeout_ms = config.consumer_timeout_ms;
+    let node =
+        Node::open(disk.clone(), NodeConfig { flush: config.flush, memory_bytes, consumer_timeout_ms })?;
+    node.users.set_loopback_only(config.loopback_users);
+    // Whoever brings definitions brings users: one that everybody knows would be a hole beside them.
+    if to_import.is_some() && node.is_blank() {
+        tracing::info!("defining no default user and virtual host, as there are definitions to import");
+    }
+    match to_import {
+        Some((path, read)) => definitions::import(&node, &read, path).await?,
+        None if node.is_blank() => node.define(&config.defaults),
+        None => {}
+    }
+    if node.is_blank() {
+        tracing::warn!("there is neither a user nor a virtual host, so nobody can log in");
+    }
     let io = |error| ServeError::Io { what: format!("listening on {}", config.amqp), error };
     let listener = TcpListener::bind(&config.amqp).await.map_err(io)?;
     let address = listener.local_addr().map_err(io)?;
@@ -80,51 +101,62 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
         tracing::debug!(what, address, "asked for, and not served yet");
     }
     tokio::spawn(watch_memory(node.clone()));
-    tokio::spawn(watch_disk(disk, node.clone()));
-    let listening = tokio::spawn(amqp::listen(listener, node.clone(), amqp::Limits::default()));
+    tokio::spawn(watch_disk(disk, node.clone(), config.disk_free_bytes_min));
+    let listening = tokio::spawn(amqp::listen(listener, node.clone(), config.limits));
     if flags.print_ports {
         println!("{}", serde_json::json!({ "amqp": address.to_string() }));
     }
-    wait_for_end().await.map_err(|error| ServeError::Io { what: "waiting for signals".into(), error })?;
+    end.wait().await;
     tracing::info!("stopping");
     listening.abort();
     node.close_connections("broker forced connection closure with reason 'shutdown'");
     if tokio::time::timeout(FAREWELL, node.all_disconnected()).await.is_err() {
         tracing::warn!("clients did not leave in time");
     }
-    node.flush().await;
+    node.stop().await;
     Ok(())
 }
 
 async fn watch_memory(node: Arc<Node>) {
-    let mut was_paging = false;
+    let (mut before, mut reminded) = (Pressure::None, Instant::now());
     loop {
         tokio::time::sleep(MEMORY_REVIEW).await;
         node.memory().review();
-        let paging = node.memory().is_paging();
-        if paging && !was_paging {
+        let pressure = node.memory().pressure();
+        let again = pressure > Pressure::None && reminded.elapsed() > MEMORY_REMINDER;
+        if pressure > before || again {
             node.evict();
+            reminded = Instant::now();
         }
-        was_paging = paging;
+        before = pressure;
     }
 }
 
-async fn watch_disk(disk: Arc<FileDisk>, node: Arc<Node>) {
+async fn watch_disk(disk: Arc<FileDisk>, node: Arc<Node>, free_bytes_min: u64) {
     loop {
         match disk.free_bytes() {
-            Ok(free_bytes) => node.memory().set_disk_alarm(free_bytes < DISK_FREE_BYTES_MIN),
+            Ok(free_bytes) => node.memory().set_disk_alarm(free_bytes < free_bytes_min),
             Err(error) => tracing::warn!(%error, "cannot tell how much disk is free"),
         }
         tokio::time::sleep(DISK_REVIEW).await;
     }
 }
 
-async fn wait_for_end() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that ask the process to end.
+struct End {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl End {
+    fn new() -> std::io::Result<End> {
+        Ok(End { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

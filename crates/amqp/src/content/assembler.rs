@@ -101,6 +101,11 @@ impl ContentAssembler {
         self.state == State::Method
     }
 
+    /// What has come of a body that is not whole.
+    pub fn body_bytes(&self) -> usize {
+        self.body.len()
+    }
+
     /// Any method frame on this channel, to be asked before it is acted upon.
     #[inline]
     pub fn method(&self) -> Result<(), ContentError> {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use password::{PasswordAlgorithm, PasswordError, PasswordHash};
-pub use permission::{Pattern, PatternError, Permissions};
+pub use permission::{Pattern, PatternError, Permissions, TopicPermissions};
 pub use user::User;
 
 /// Every user and permission of the broker.
@@ -17,7 +17,12 @@ pub struct Access {
     users: BTreeMap<Box<str>, User>,
     /// By user, then by virtual host.
     permissions: BTreeMap<Box<str>, BTreeMap<Box<str>, Permissions>>,
+    /// By user. Whoever has none for an exchange may use any key.
+    topic_permissions: BTreeMap<Box<str>, ByExchange>,
 }
+
+/// By virtual host and exchange.
+type ByExchange = BTreeMap<(Box<str>, Box<str>), TopicPermissions>;
 
 /// What somebody wants to do with a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +36,6 @@ pub enum Operation {
 pub enum Resource<'a> {
     Exchange(&'a str),
     Queue(&'a str),
-    Topic(&'a str),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +49,11 @@ pub enum AccessError {
     VhostRefused { user: String, vhost: String },
     #[error("{operation} access to {resource} in vhost '{vhost}' refused for user '{user}'")]
     Refused { user: String, vhost: String, operation: Operation, resource: String },
+    #[error(
+        "{operation} access to topic '{key}' in exchange '{exchange}' in vhost '{vhost}' refused \
+         for user '{user}'"
+    )]
+    TopicRefused { user: String, vhost: String, operation: Operation, exchange: String, key: String },
 }
 
 impl Access {
@@ -68,6 +77,7 @@ impl Access {
     /// Removes the user with all its permissions.
     pub fn remove_user(&mut self, name: &str) -> Option<User> {
         self.permissions.remove(name);
+        self.topic_permissions.remove(name);
         self.users.remove(name)
     }
 
@@ -102,6 +112,41 @@ impl Access {
     /// Forgets the permissions everybody had in a virtual host that is gone.
     pub fn remove_vhost(&mut self, vhost: &str) {
         self.permissions.values_mut().for_each(|vhosts| drop(vhosts.remove(vhost)));
+        for exchanges in self.topic_permissions.values_mut() {
+            exchanges.retain(|(of, _), _| **of != *vhost);
+        }
+    }
+
+    pub fn topic_permissions(&self, user: &str, vhost: &str, exchange: &str) -> Option<&TopicPermissions> {
+        self.topic_permissions.get(user)?.get(&(vhost.into(), exchange.into()))
+    }
+
+    /// Every user, virtual host, exchange and what the first may do with keys of the last.
+    pub fn all_topic_permissions(&self) -> impl Iterator<Item = (&str, &str, &str, &TopicPermissions)> {
+        self.topic_permissions.iter().flat_map(|(user, exchanges)| {
+            exchanges
+                .iter()
+                .map(|((vhost, exchange), permissions)| (&**user, &**vhost, &**exchange, permissions))
+        })
+    }
+
+    pub fn grant_topic(
+        &mut self,
+        user: &str,
+        vhost: &str,
+        exchange: &str,
+        permissions: TopicPermissions,
+    ) -> Result<(), AccessError> {
+        if !self.users.contains_key(user) {
+            return Err(AccessError::NoSuchUser { user: user.to_owned() });
+        }
+        let exchanges = self.topic_permissions.entry(user.into()).or_default();
+        exchanges.insert((vhost.into(), exchange.into()), permissions);
+        Ok(())
+    }
+
+    pub fn revoke_topic(&mut self, user: &str, vhost: &str, exchange: &str) -> Option<TopicPermissions> {
+        self.topic_permissions.get_mut(user)?.remove(&(vhost.into(), exchange.into()))
     }
 
     /// A user may enter the virtual hosts it has permissions in, even if these allow nothing.
@@ -130,6 +175,27 @@ impl Access {
             resource: resource.to_string(),
         })
     }
+
+    /// Whether the user may use this routing key of a topic exchange it may otherwise use.
+    pub fn check_topic(
+        &self,
+        user: &str,
+        vhost: &str,
+        operation: Operation,
+        exchange: &str,
+        key: &str,
+    ) -> Result<(), AccessError> {
+        match self.topic_permissions(user, vhost, exchange) {
+            Some(permissions) if !permissions.allow(operation, key) => Err(AccessError::TopicRefused {
+                user: user.to_owned(),
+                vhost: vhost.to_owned(),
+                operation,
+                exchange: exchange.to_owned(),
+                key: key.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Resource<'_> {
@@ -137,7 +203,7 @@ impl Resource<'_> {
     fn checked_name(&self) -> &str {
         match self {
             Resource::Exchange("") => "amq.default",
-            Resource::Exchange(name) | Resource::Queue(name) | Resource::Topic(name) => name,
+            Resource::Exchange(name) | Resource::Queue(name) => name,
         }
     }
 }
@@ -148,7 +214,6 @@ impl fmt::Display for Resource<'_> {
         match self {
             Resource::Exchange(_) => write!(out, "exchange '{name}'"),
             Resource::Queue(_) => write!(out, "queue '{name}'"),
-            Resource::Topic(_) => write!(out, "topic '{name}'"),
         }
     }
 }
@@ -214,6 +279,26 @@ mod tests {
         access.remove_user("ana");
         assert_eq!(access.all_permissions().count(), 0);
         assert!(access.grant("ana", "/", Permissions::all()).is_err());
+    }
+
+    #[test]
+    fn a_key_is_free_until_somebody_restricts_the_keys_of_its_exchange() {
+        let mut access = with_ana();
+        let check = |access: &Access, operation, exchange| {
+            access
+                .check_topic("ana", "/", operation, exchange, "eu.orders")
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&access, Operation::Write, "amq.topic"), Ok(()));
+        let permissions = TopicPermissions::parse("^us\\.", ".*", "ana", "/").unwrap();
+        access.grant_topic("ana", "/", "amq.topic", permissions).unwrap();
+        let text =
+            "write access to topic 'eu.orders' in exchange 'amq.topic' in vhost '/' refused for user 'ana'";
+        assert_eq!(check(&access, Operation::Write, "amq.topic"), Err(text.to_owned()));
+        assert_eq!(check(&access, Operation::Read, "amq.topic"), Ok(()));
+        assert_eq!(check(&access, Operation::Write, "other"), Ok(()));
+        access.remove_vhost("/");
+        assert_eq!(check(&access, Operation::Write, "amq.topic"), Ok(()));
     }
 
     fn with_ana() -> Access {

@@ -1,11 +1,12 @@
 //! Passwords as RabbitMQ's definitions hold them, so that users move over with theirs.
 //!
 //! ```text
-//! base64 ( salt: 4 bytes | hash ( salt | password ): 32 or 64 bytes )
+//! base64 ( salt: 4 bytes | hash ( salt | password ): 32, 64 or 16 bytes )
 //! ```
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use md5::Md5;
 use sha2::{Digest, Sha256, Sha512};
 
 const SALT_BYTES: usize = 4;
@@ -22,22 +23,35 @@ pub struct PasswordHash {
 pub enum PasswordAlgorithm {
     Sha256,
     Sha512,
+    /// What RabbitMQ used before 3.6; its users still come along.
+    Md5,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
     #[error("the password hash is not base64")]
     NotBase64,
-    #[error("a password hash of {bytes} bytes is neither 4 + 32 nor 4 + 64 bytes long")]
+    #[error("a password hash of {bytes} bytes is not 4 bytes of salt and 32, 64 or 16 of a hash")]
     Length { bytes: usize },
+    #[error("the password hash is one of {found} by its length")]
+    Algorithm { found: &'static str },
 }
 
 impl PasswordAlgorithm {
+    pub const ALL: [PasswordAlgorithm; 3] =
+        [PasswordAlgorithm::Sha256, PasswordAlgorithm::Sha512, PasswordAlgorithm::Md5];
+
+    /// The algorithm of that name.
+    pub fn parse(name: &str) -> Option<PasswordAlgorithm> {
+        PasswordAlgorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
     /// The name definitions use.
     pub fn name(self) -> &'static str {
         match self {
             PasswordAlgorithm::Sha256 => "rabbit_password_hashing_sha256",
             PasswordAlgorithm::Sha512 => "rabbit_password_hashing_sha512",
+            PasswordAlgorithm::Md5 => "rabbit_password_hashing_md5",
         }
     }
 
@@ -45,6 +59,7 @@ impl PasswordAlgorithm {
         match self {
             PasswordAlgorithm::Sha256 => salted::<Sha256>(salt, password),
             PasswordAlgorithm::Sha512 => salted::<Sha512>(salt, password),
+            PasswordAlgorithm::Md5 => salted::<Md5>(salt, password),
         }
     }
 }
@@ -75,9 +90,23 @@ impl PasswordHash {
             0 => return Ok(PasswordHash::locked()),
             36 => PasswordAlgorithm::Sha256,
             68 => PasswordAlgorithm::Sha512,
+            20 => PasswordAlgorithm::Md5,
             bytes => return Err(PasswordError::Length { bytes }),
         };
         Ok(PasswordHash { algorithm, bytes: bytes.into() })
+    }
+
+    /// The same, where somebody says which algorithm it is.
+    pub fn from_base64_of(algorithm: PasswordAlgorithm, text: &str) -> Result<PasswordHash, PasswordError> {
+        let hash = PasswordHash::from_base64(text)?;
+        if hash.is_locked() || hash.algorithm == algorithm {
+            return Ok(PasswordHash { algorithm, ..hash });
+        }
+        Err(PasswordError::Algorithm { found: hash.algorithm.name() })
+    }
+
+    pub fn is_locked(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     pub fn to_base64(&self) -> String {
@@ -128,11 +157,13 @@ mod tests {
 
     #[test]
     fn a_hash_comes_back_from_its_text_and_knows_its_password() {
-        for algorithm in [PasswordAlgorithm::Sha256, PasswordAlgorithm::Sha512] {
+        for algorithm in PasswordAlgorithm::ALL {
+            assert_eq!(PasswordAlgorithm::parse(algorithm.name()), Some(algorithm));
             let hash = PasswordHash::with_algorithm(algorithm, [9, 8, 7, 6], "contraseña".as_bytes());
             let back = PasswordHash::from_base64(&hash.to_base64()).unwrap();
             assert_eq!(back, hash);
             assert_eq!(back.algorithm(), algorithm);
+            assert_eq!(PasswordHash::from_base64_of(algorithm, &hash.to_base64()).as_ref(), Ok(&hash));
             assert!(back.verify("contraseña".as_bytes()));
             assert!(!back.verify(b"contrasena"));
         }
@@ -150,6 +181,12 @@ mod tests {
     fn text_that_is_no_hash_is_refused() {
         assert_eq!(PasswordHash::from_base64("not base64!"), Err(PasswordError::NotBase64));
         assert_eq!(PasswordHash::from_base64("AAAA"), Err(PasswordError::Length { bytes: 3 }));
+        let text = PasswordHash::with_salt([1; 4], b"secret").to_base64();
+        let error = PasswordHash::from_base64_of(PasswordAlgorithm::Md5, &text).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the password hash is one of rabbit_password_hashing_sha256 by its length"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ impl Queue {
 
     /// Those that are due leave, the earliest first. One that is not in memory is loaded on its way.
     pub(super) fn let_go_of_due(&mut self, now_ms: i64, out: &mut Effects) {
-        while self.next_due().is_some_and(|due_ms| due_ms <= now_ms) {
+        while self.next_due().is_some_and(|due_ms| due_ms <= now_ms) && !self.is_way_out_full() {
             let (_, offset) = self.schedule.pop_first().expect("seen above");
             if let Some((block, index)) = self.window.get(offset) {
                 self.ready_bytes = self.ready_bytes.saturating_sub(block.body_bytes(index));

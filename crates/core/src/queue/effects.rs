@@ -75,6 +75,7 @@ pub enum Effect {
 pub struct Effects {
     list: Vec<Effect>,
     settled: Vec<Range<u64>>,
+    returned: Vec<(u64, u32)>,
 }
 
 impl Effects {
@@ -90,8 +91,12 @@ impl Effects {
         }
     }
 
+    pub(super) fn return_of(&mut self, offset: u64, times: u32) {
+        self.returned.push((offset, times));
+    }
+
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty() && self.settled.is_empty()
+        self.list.is_empty() && self.settled.is_empty() && self.returned.is_empty()
     }
 
     pub fn drain(&mut self) -> std::vec::Drain<'_, Effect> {
@@ -101,5 +106,10 @@ impl Effects {
     /// Offsets to remember as done over restarts.
     pub fn drain_settled(&mut self) -> std::vec::Drain<'_, Range<u64>> {
         self.settled.drain(..)
+    }
+
+    /// Offsets that came back, and how often by now, to remember over restarts; some may be done since.
+    pub fn drain_returned(&mut self) -> std::vec::Drain<'_, (u64, u32)> {
+        self.returned.drain(..)
     }
 }

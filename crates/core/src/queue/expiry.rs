@@ -10,8 +10,13 @@ const SWEEP_MS: i64 = 60_000;
 impl Queue {
     /// When [`on_timeout`](Queue::on_timeout) must be called next, in milliseconds since 1970-01-01 UTC.
     pub fn next_timeout(&self) -> Option<i64> {
-        let head = self.line.first().and_then(|offset| self.expires_at(offset));
-        [head, self.next_due(), self.disused_at(), self.next_sweep()].into_iter().flatten().min()
+        // Those who wait to leave are called when there is room.
+        let next_out = if self.is_way_out_full() {
+            None
+        } else {
+            self.next_due().into_iter().chain(self.head_expires_at()).min()
+        };
+        [next_out, self.disused_at(), self.next_sweep()].into_iter().flatten().min()
     }
 
     pub fn on_timeout(&mut self, now_ms: i64, out: &mut Effects) {
@@ -23,15 +28,20 @@ impl Queue {
         self.sweep_overdue(now_ms, out);
     }
 
-    /// Only the head expires: what stands behind it goes when it comes to the front.
-    pub(super) fn expire_head(&mut self, now_ms: i64, out: &mut Effects) {
+    /// Only the head expires: what stands behind it goes when it comes to the front. False if an expired head
+    /// must wait to leave.
+    pub(super) fn expire_head(&mut self, now_ms: i64, out: &mut Effects) -> bool {
         while let Some(offset) = self.line.first() {
             let stale = offset < self.exempt_from && self.expires_at(offset).is_some_and(|at| at <= now_ms);
             if !stale {
-                return;
+                return true;
+            }
+            if self.is_way_out_full() {
+                return false;
             }
             self.drop_head(Reason::Expired, out);
         }
+        true
     }
 
     /// Takes the head, which is in memory, out of the line for that reason.
@@ -40,6 +50,10 @@ impl Queue {
         let (block, index) = self.window.get(offset).expect("the caller saw it in memory");
         self.no_longer_ready(block.body_bytes(index));
         self.leave(offset, reason, out);
+    }
+
+    fn head_expires_at(&self) -> Option<i64> {
+        self.line.first().and_then(|offset| self.expires_at(offset))
     }
 
     /// `None` if it never expires, or is not in memory.

@@ -64,8 +64,22 @@ impl Line {
         }
     }
 
+    /// The level of the first; priorities above the highest count as the highest.
+    pub(super) fn is_of_top_level(&self, priority: u8) -> bool {
+        usize::from(priority).min(self.levels.len() - 1) >= self.top
+    }
+
+    /// The lowest offset that waits and is not below `offset`, where priorities make no difference.
+    pub(super) fn first_from(&self, offset: u64) -> Option<u64> {
+        self.levels[0].first_from(offset)
+    }
+
     /// The runs of every level, highest first.
     pub(super) fn runs(&self) -> impl Iterator<Item = Range<u64>> + '_ {
-        self.levels.iter().rev().flat_map(RangeSet::runs)
+        self.runs_within(0..u64::MAX)
+    }
+
+    pub(super) fn runs_within(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
+        self.levels.iter().rev().flat_map(move |level| level.runs_within(range.clone()))
     }
 }

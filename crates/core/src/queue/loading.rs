@@ -1,11 +1,19 @@
 //! The log behind the queue: what it takes over at the start, writes, lets go of and loads again.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Effect, Effects, Picks, Queue};
+use super::window::Offered;
+use super::{Effect, Effects, Picks, Queue, Reason};
 use crate::message::{Block, Message};
 use crate::range_set::RangeSet;
+
+/// Bytes that are given to the log at a time, about.
+const WRITE_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of messages that may stay in memory because later ones were written: the log takes offsets rising.
+const STRANDED_BYTES_MAX: usize = 1 << 20;
 
 /// A run of offsets that a log still holds for a queue.
 #[derive(Debug, Clone)]
@@ -17,28 +25,56 @@ pub struct Kept {
     pub due_ms: i64,
 }
 
+impl Kept {
+    pub(super) fn len(&self) -> u64 {
+        self.offsets.end - self.offsets.start
+    }
+
+    /// Adds a run behind others: the last of them grows if it goes on alike.
+    pub fn push(runs: &mut Vec<Kept>, next: Kept) {
+        let alike = |last: &Kept| {
+            last.offsets.end == next.offsets.start
+                && (last.priority, last.due_ms) == (next.priority, next.due_ms)
+        };
+        match runs.last_mut() {
+            Some(last) if alike(last) => {
+                last.offsets.end = next.offsets.end;
+                last.body_bytes += next.body_bytes;
+            }
+            _ => runs.push(next),
+        }
+    }
+}
+
+/// What happened before a restart to messages that a log still holds.
+#[derive(Debug, Clone, Default)]
+pub struct Past {
+    /// These were given out, or may have been.
+    pub given_out: RangeSet,
+    /// How often they came back; only those that did.
+    pub returns: BTreeMap<u64, u32>,
+    /// These were on their way to dead letters.
+    pub leaving: BTreeMap<u64, Reason>,
+}
+
 impl Queue {
-    /// Takes over what a log holds: `kept` says every offset that is in it and not settled, with its
-    /// priority and body size. Offsets it skips below `next` are done.
+    /// Takes over what a log holds: `kept` says every offset that is in it and waits, with its
+    /// priority and body size. Offsets below `next` that neither it nor `past.leaving` names are done.
     pub fn recover(
         &mut self,
         next: u64,
         kept: impl IntoIterator<Item = Kept>,
-        certain: bool,
+        past: Past,
         out: &mut Effects,
     ) {
-        let mut waiting = RangeSet::new();
+        let mut unsettled = RangeSet::new();
         for kept in kept {
-            waiting.insert_range(kept.offsets.clone());
-            if self.rules.holds_until_due {
-                self.schedule.extend(kept.offsets.map(|offset| (kept.due_ms, offset)));
-            } else {
-                self.line.insert(kept.offsets, kept.priority);
-            }
-            self.ready_bytes += kept.body_bytes;
+            unsettled.insert_range(kept.offsets.clone());
+            self.admit(kept);
         }
+        past.leaving.keys().for_each(|&offset| unsettled.insert(offset));
         let mut done_from = 0;
-        for run in waiting.runs() {
+        for run in unsettled.runs() {
             self.settled.insert_range(done_from..run.start);
             done_from = run.end;
         }
@@ -46,40 +82,104 @@ impl Queue {
         self.next = next;
         self.window.start_at(next);
         self.stored_upto = next;
-        self.uncertain_below = if certain { 0 } else { next };
+        self.given_out_before = past.given_out;
+        self.returns = past.returns;
+        for (offset, reason) in past.leaving {
+            self.leave(offset, reason, out);
+        }
         self.want_head(out);
     }
 
+    /// Messages that have their offsets take their places.
+    pub(super) fn admit(&mut self, kept: Kept) {
+        if self.rules.holds_until_due {
+            self.schedule.extend(kept.offsets.map(|offset| (kept.due_ms, offset)));
+        } else {
+            self.line.insert(kept.offsets, kept.priority);
+        }
+        self.ready_bytes += kept.body_bytes;
+    }
+
+    /// What the next run must mark as redelivered, for [`Past::given_out`]; some of it may be done.
+    pub fn given_out(&self) -> RangeSet {
+        let mut given_out = self.given_out_before.clone();
+        self.held.keys().for_each(|&offset| given_out.insert(offset));
+        given_out
+    }
+
     /// Messages that came since the last call, are not done and should be in the log: `wanted` picks
-    /// among them. A message settled before this is never written.
+    /// among them. A message settled before this is never written. True if more is to be written than
+    /// goes at once: then call again.
     pub fn take_unwritten(
         &mut self,
         wanted: impl Fn(&Message<'_>) -> bool,
         mut write: impl FnMut(u64, Message<'_>),
-    ) {
-        let settled = &self.settled;
-        self.window.visit_unwritten(self.next, |offset, block, index| {
+    ) -> bool {
+        let is_wanted = |block: &Arc<Block>, index| wanted(&block.message(index));
+        // Once a later message is written these never can be, and would stay in memory whatever happens.
+        if self.window.unlogged_bytes() > STRANDED_BYTES_MAX && self.window.any_unoffered(is_wanted) {
+            self.write_all();
+        }
+        let (settled, all_upto) = (&self.settled, self.write_all_upto);
+        self.window.offer(self.next, WRITE_BYTES_MAX, |offset, block, index| {
             if settled.contains(offset) {
-                return true;
+                return Offered::Settled;
             }
             let message = block.message(index);
-            let writes = wanted(&message);
-            if writes {
-                write(offset, message);
+            if offset >= all_upto && !wanted(&message) {
+                return Offered::Declined;
             }
-            writes
-        });
+            write(offset, message);
+            Offered::Taken
+        })
     }
 
-    /// What was offered to the log below `offset` is in it.
+    /// Whatever is in memory only is offered to the log again, and wanted now.
+    pub fn write_all(&mut self) {
+        if self.window.unlogged_bytes() == 0 {
+            return;
+        }
+        self.window.offer_again();
+        self.stored_upto = self.stored_upto.min(self.window.log_end());
+        self.write_all_upto = self.next;
+    }
+
+    /// Below this offset it is decided what is written.
+    pub fn offered_upto(&self) -> u64 {
+        self.window.offered_upto()
+    }
+
+    /// The offset after the last message that was written.
+    pub fn log_end(&self) -> u64 {
+        self.window.log_end()
+    }
+
+    /// All below `offset` that was written is in the log.
     pub fn stored(&mut self, offset: u64) {
         self.stored_upto = self.stored_upto.max(offset);
     }
 
     /// Lets go of messages that the log can give back, but for the head of the line.
     pub fn evict(&mut self) {
+        self.evict_beyond(0);
+    }
+
+    /// The same, as far as they cost more than that: those at the end go first.
+    pub fn evict_beyond(&mut self, keep_bytes: usize) {
         let head = self.line.first().unwrap_or(self.next);
-        self.window.evict_all_but(head, self.stored_upto);
+        self.window.evict(head, self.stored_upto, keep_bytes);
+    }
+
+    /// Makes the head, which stays in memory, keep as little else there as can be.
+    pub fn compact(&mut self) {
+        if let Some(head) = self.line.first() {
+            self.window.compact_head(head, self.stored_upto, &self.settled);
+        }
+    }
+
+    /// Bytes of blocks that hold messages the log can not give back.
+    pub fn unwritten_bytes(&self) -> usize {
+        self.window.unlogged_bytes()
     }
 
     /// Bytes of the blocks it keeps in memory; a shared block counts whole.
@@ -98,56 +198,66 @@ impl Queue {
         out: &mut Effects,
     ) {
         self.loading = false;
+        self.loaded = covered.clone();
         let mut found = RangeSet::new();
-        let mut run: Vec<u32> = Vec::new();
-        for (index, &offset) in offsets.iter().enumerate() {
+        let mut kept: Vec<(u64, u32)> = Vec::new();
+        for (&offset, index) in offsets.iter().zip(0..) {
             if self.settled.contains(offset) || self.window.contains(offset) {
                 continue;
             }
-            if found.runs().next_back().is_some_and(|last| last.end != offset) {
-                self.put_back_run(&found, block, &mut run);
-            }
             found.insert(offset);
-            run.push(index as u32);
+            if self.goes_soon(offset, block, index) {
+                kept.push((offset, index));
+            }
         }
-        self.put_back_run(&found, block, &mut run);
-        self.give_up_missing(covered, out);
-        for offset in found.iter() {
-            self.came_home(offset, out);
+        self.put_back(block, &kept);
+        self.give_up_missing(covered, &found, out);
+        for (offset, _) in kept {
+            self.came_home(offset);
         }
+        self.announce(out);
         self.move_on(now_ms, out);
     }
 
-    /// `indices` are those of the last run that was found.
-    fn put_back_run(&mut self, found: &RangeSet, block: &Arc<Block>, indices: &mut Vec<u32>) {
-        let Some(run) = found.runs().next_back() else {
-            return;
-        };
-        let base = run.end - indices.len() as u64;
-        self.window.put_back(base, block.clone(), Picks::from_indices(indices));
-        indices.clear();
+    /// Where priorities are, those that go later are not kept for it.
+    fn goes_soon(&self, offset: u64, block: &Block, index: u32) -> bool {
+        !self.line.has_levels()
+            || self.line.is_of_top_level(block.traits(index).priority)
+            || self.strays.contains(&offset)
+            || self.waits_to_leave(offset)
+    }
+
+    /// Takes these messages of the block to memory, by runs of offsets.
+    fn put_back(&mut self, block: &Arc<Block>, kept: &[(u64, u32)]) {
+        let sparse = kept.len() * 2 < block.len();
+        let gathered = sparse.then(|| block.gather(kept.iter().map(|(_, index)| *index)));
+        let block = gathered.as_ref().unwrap_or(block);
+        let mut at = 0;
+        for run in kept.chunk_by(|(before, _), (after, _)| before + 1 == *after) {
+            let picks = match sparse {
+                true => Picks::Run(at..at + run.len() as u32),
+                false => Picks::from_indices(&run.iter().map(|(_, index)| *index).collect::<Vec<_>>()),
+            };
+            at += run.len() as u32;
+            self.window.put_back(run[0].0, block.clone(), picks);
+        }
     }
 
     /// Somebody may have waited for this message to be in memory.
-    fn came_home(&mut self, offset: u64, out: &mut Effects) {
+    fn came_home(&mut self, offset: u64) {
         if self.strays.remove(&offset) {
             self.line_up_again(offset);
-        }
-        if self.unannounced.remove(&offset) {
-            let reason = self.leaving[&offset];
-            self.leave(offset, reason, out);
         }
     }
 
     /// A message that the log should have held and did not is damage: it is counted, not waited for.
-    fn give_up_missing(&mut self, covered: Range<u64>, out: &mut Effects) {
+    fn give_up_missing(&mut self, covered: Range<u64>, found: &RangeSet, out: &mut Effects) {
         let missing: Vec<u64> = self
             .line
-            .runs()
-            .flat_map(|run| run.start.max(covered.start)..run.end.min(covered.end))
+            .runs_within(covered.clone())
+            .flatten()
             .chain(self.strays.range(covered.clone()).copied())
-            .chain(self.unannounced.range(covered.clone()).copied())
-            .filter(|&offset| !self.window.contains(offset))
+            .filter(|&offset| !found.contains(offset) && !self.window.contains(offset))
             .collect();
         for offset in missing {
             // Its size went with it: what waits loses an average message.
@@ -156,9 +266,15 @@ impl Queue {
                 self.no_longer_ready(average);
             }
             self.strays.remove(&offset);
-            if self.unannounced.remove(&offset) {
-                self.leaving.remove(&offset);
+            self.lost += 1;
+            self.finish(offset..offset + 1, out);
+        }
+        while let Some(&offset) = self.unannounced.front() {
+            if !covered.contains(&offset) || self.window.contains(offset) {
+                break;
             }
+            self.unannounced.pop_front();
+            self.leaving.remove(&offset);
             self.lost += 1;
             self.finish(offset..offset + 1, out);
         }
@@ -172,10 +288,18 @@ impl Queue {
         }
         let stray = self.strays.first().copied();
         let absent = || self.line.first().filter(|&head| !self.window.contains(head));
-        let unannounced = || self.unannounced.first().copied();
-        if let Some(from) = stray.or_else(absent).or_else(unannounced) {
+        if let Some(from) = stray.or_else(absent).or_else(|| self.next_to_load()).or_else(|| self.ahead()) {
             self.loading = true;
             out.push(Effect::Load { from });
         }
+    }
+
+    /// While consumers take what was loaded, what comes behind it is loaded already.
+    fn ahead(&self) -> Option<u64> {
+        if self.loaded.is_empty() || self.line.has_levels() || self.consumers.is_empty() {
+            return None;
+        }
+        self.line.first().filter(|head| self.loaded.contains(head))?;
+        self.line.first_from(self.loaded.end).filter(|&next| !self.window.contains(next))
     }
 }

@@ -1,9 +1,9 @@
 //! A queue: a log with one cursor and its exceptions, as a machine that takes calls and pushes effects.
 //!
 //! Every message has an offset. An unsettled offset is in exactly one place: *ready* (waiting),
-//! *held* (given out, not settled) or *leaving* (on its way to dead letters). What is ready is kept as
-//! runs of offsets, so a million waiting messages cost as much as one; the messages themselves are in
-//! memory or in the log.
+//! *prepared* (brought by a transaction that is not committed), *held* (given out, not settled) or
+//! *leaving* (on its way to dead letters). What is ready is kept as runs of offsets, so a million waiting
+//! messages cost as much as one; the messages themselves are in memory or in the log.
 //!
 //! The queue reads no clock: `now_ms` is milliseconds since 1970-01-01 UTC. Its task calls
 //! [`Queue::on_timeout`] when [`Queue::next_timeout`] has come, and ends each turn with
@@ -13,6 +13,7 @@ mod consumers;
 mod delay;
 mod effects;
 mod expiry;
+mod leaving;
 mod line;
 mod loading;
 mod overflow;
@@ -20,6 +21,7 @@ mod rules;
 mod serving;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -27,7 +29,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use consumers::Consumers;
+use leaving::Leaving;
 use line::Line;
+use transaction::Prepared;
 use window::Window;
 
 use crate::message::Block;
@@ -35,7 +39,7 @@ use crate::range_set::RangeSet;
 
 pub use consumers::{ConsumerId, SharedLimit, Subscription};
 pub use effects::{Delivery, Effect, Effects, Reason};
-pub use loading::Kept;
+pub use loading::{Kept, Past};
 pub use rules::{Overflow, Rules};
 pub use window::Picks;
 
@@ -94,21 +98,32 @@ pub struct Queue {
     ready_bytes: u64,
     /// By offset.
     held: HashMap<u64, Held, foldhash::fast::RandomState>,
-    leaving: BTreeMap<u64, Reason>,
-    /// Those of `leaving` that must be loaded before they can go.
-    unannounced: BTreeSet<u64>,
+    leaving: BTreeMap<u64, Leaving>,
+    /// Those of `leaving` that wait to go, in order.
+    unannounced: VecDeque<u64>,
+    /// Those of `leaving` that are on their way, and their body bytes.
+    announced: u64,
+    announced_bytes: u64,
+    /// What transactions brought, each until it is committed.
+    prepared: BTreeMap<u64, Prepared>,
+    prepared_count: u64,
+    prepared_bytes: u64,
     /// Given back while not in memory: loaded first, since its priority and size say where it stands.
     strays: BTreeSet<u64>,
     settled: RangeSet,
     /// How often an offset came back; only those that did.
     returns: BTreeMap<u64, u32>,
-    /// Below this offset nobody knows what was given out before the restart, so all counts as redelivered.
-    uncertain_below: u64,
+    /// Given out before a restart, as far as anybody knows.
+    given_out_before: RangeSet,
     window: Window,
     /// Everything below that was offered to the log is in it, as safely as the log promises.
     stored_upto: u64,
+    /// All below that comes to be offered to the log is wanted there.
+    write_all_upto: u64,
     /// A load is under way.
     loading: bool,
+    /// What the last load for the head covered.
+    loaded: Range<u64>,
     gets: VecDeque<WaitingGet>,
     consumers: Consumers,
     /// Offsets from here on do not expire: they just came.
@@ -138,14 +153,21 @@ impl Queue {
             ready_bytes: 0,
             held: HashMap::default(),
             leaving: BTreeMap::new(),
-            unannounced: BTreeSet::new(),
+            unannounced: VecDeque::new(),
+            announced: 0,
+            announced_bytes: 0,
+            prepared: BTreeMap::new(),
+            prepared_count: 0,
+            prepared_bytes: 0,
             strays: BTreeSet::new(),
             settled: RangeSet::new(),
             returns: BTreeMap::new(),
-            uncertain_below: 0,
+            given_out_before: RangeSet::new(),
             window: Window::default(),
             stored_upto: 0,
+            write_all_upto: 0,
             loading: false,
+            loaded: 0..0,
             gets: VecDeque::new(),
             consumers,
             exempt_from: u64::MAX,
@@ -179,6 +201,20 @@ impl Queue {
         self.leaving.len() as u64
     }
 
+    /// Messages of transactions that are not committed.
+    pub fn prepared_count(&self) -> u64 {
+        self.prepared_count
+    }
+
+    pub fn holds(&self, offset: u64) -> bool {
+        self.held.contains_key(&offset)
+    }
+
+    /// How often the message came back.
+    pub fn returns_of(&self, offset: u64) -> u32 {
+        self.returns.get(&offset).copied().unwrap_or(0)
+    }
+
     pub fn consumer_count(&self) -> usize {
         self.consumers.len()
     }
@@ -198,7 +234,7 @@ impl Queue {
 
     /// Below this offset everything is done: the log may forget it.
     pub fn floor(&self) -> u64 {
-        self.settled.runs().next().filter(|run| run.start == 0).map_or(0, |run| run.end)
+        self.settled.first_run().filter(|run| run.start == 0).map_or(0, |run| run.end)
     }
 
     /// Takes messages of a block, in order, and says where each went.
@@ -326,14 +362,6 @@ impl Queue {
         self.move_on(now_ms, out);
     }
 
-    /// The message is with the dead letter exchange's queues, as safe as they promise.
-    pub fn dead_lettered(&mut self, offset: u64, out: &mut Effects) {
-        if self.leaving.remove(&offset).is_some() {
-            self.unannounced.remove(&offset);
-            self.finish(offset..offset + 1, out);
-        }
-    }
-
     /// Drops all that waits and says how many that were.
     pub fn purge(&mut self, out: &mut Effects) -> u64 {
         let purged = self.ready_count();
@@ -350,6 +378,7 @@ impl Queue {
 
     /// The queue goes: its subscriptions end.
     pub fn close(&mut self, out: &mut Effects) {
+        self.announce_all(out);
         let consumers = std::mem::replace(&mut self.consumers, Consumers::new(false));
         for consumer in consumers.ids() {
             out.push(Effect::Cancel { consumer });
@@ -363,8 +392,9 @@ impl Queue {
     fn release(&mut self, offset: u64, out: &mut Effects) {
         let returns = self.returns.entry(offset).or_insert(0);
         *returns += 1;
-        let returns = u64::from(*returns);
-        if self.rules.delivery_limit.is_some_and(|limit| returns > limit) {
+        let returns = *returns;
+        out.return_of(offset, returns);
+        if self.rules.is_past_delivery_limit(returns) {
             return self.leave(offset, Reason::DeliveryLimit, out);
         }
         if self.window.contains(offset) {
@@ -379,20 +409,6 @@ impl Queue {
         let (priority, bytes) = (block.traits(index).priority, block.body_bytes(index));
         self.line.insert(offset..offset + 1, priority);
         self.ready_bytes += bytes;
-    }
-
-    /// The message leaves unwanted, and is no longer ready or held.
-    fn leave(&mut self, offset: u64, reason: Reason, out: &mut Effects) {
-        if !self.rules.dead_letters {
-            return self.finish(offset..offset + 1, out);
-        }
-        self.leaving.insert(offset, reason);
-        let Some((block, index)) = self.window.get(offset) else {
-            self.unannounced.insert(offset);
-            return;
-        };
-        let (block, index) = (block.clone(), index);
-        out.push(Effect::DeadLetter { offset, reason, block, index });
     }
 
     /// Done with: forgotten here, and remembered as settled.

@@ -36,19 +36,19 @@ impl Queue {
         }
     }
 
-    fn refuse(&self, block: &Arc<Block>, index: u32, out: &mut Effects) {
-        if self.rules.overflow == Overflow::RejectPublishDeadLetter && self.rules.dead_letters {
+    pub(super) fn refuse(&self, block: &Arc<Block>, index: u32, out: &mut Effects) {
+        if self.rules.dead_letters_refused() {
             let block = block.clone();
             out.push(Effect::DeadLetterRefused { block, index });
         }
     }
 
     /// How many from there on find the queue not full. The last may take it over its limit in bytes.
-    fn fitting(&self, block: &Block, picks: &Picks, from: usize) -> usize {
+    pub(super) fn fitting(&self, block: &Block, picks: &Picks, from: usize) -> usize {
         let length_max = self.rules.length_max.unwrap_or(u64::MAX);
         let bytes_max = self.rules.length_bytes_max.unwrap_or(u64::MAX);
-        let places = length_max.saturating_sub(self.ready_count());
-        let mut bytes = self.ready_bytes;
+        let places = length_max.saturating_sub(self.ready_count() + self.prepared_count);
+        let mut bytes = self.ready_bytes + self.prepared_bytes;
         let fits = |at: &usize| {
             let room = bytes < bytes_max;
             bytes += block.body_bytes(picks.index(*at));
@@ -62,7 +62,7 @@ impl Queue {
         if self.rules.overflow != Overflow::DropHead {
             return;
         }
-        while self.is_over() {
+        while self.is_over() && !self.is_way_out_full() {
             // A head that is not in memory is on its way, as is a stray; `loaded` comes back here.
             let at_hand = self.line.first().is_some_and(|head| self.window.contains(head));
             if !at_hand || !self.strays.is_empty() {

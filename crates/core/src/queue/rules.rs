@@ -28,14 +28,31 @@ pub struct Rules {
     pub overflow: Overflow,
     /// Whether messages that leave unwanted go to dead letters or just go.
     pub dead_letters: bool,
+    /// Most messages on their way to dead letters at a time, and most body bytes of them; at least one may go.
+    pub leaving_max: Option<u64>,
+    pub leaving_bytes_max: Option<u64>,
     /// Highest priority told apart; zero means none are.
     pub priority_max: u8,
     pub single_active_consumer: bool,
     /// Returns after which a message goes to dead letters.
     pub delivery_limit: Option<u64>,
+    /// Whether consumers are told how often a message had come back.
+    pub tells_returns: bool,
     /// Nobody consumes it: each message stays for as long as it lives, in whatever order they came, and then
     /// leaves as [`Due`](super::Reason::Due). What a delayed exchange keeps its messages in.
     pub holds_until_due: bool,
     /// Milliseconds a consumer may hold a message.
     pub consumer_timeout_ms: Option<u64>,
+}
+
+impl Rules {
+    /// Whether newcomers that find the queue full go to dead letters.
+    pub fn dead_letters_refused(&self) -> bool {
+        self.dead_letters && self.overflow == Overflow::RejectPublishDeadLetter
+    }
+
+    /// Whether a message that came back so often must leave.
+    pub fn is_past_delivery_limit(&self, returns: u32) -> bool {
+        self.delivery_limit.is_some_and(|limit| u64::from(returns) > limit)
+    }
 }

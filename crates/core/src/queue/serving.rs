@@ -23,9 +23,9 @@ impl Queue {
     /// Hands out waiting messages while somebody can take them and they are at hand.
     fn serve(&mut self, now_ms: i64, out: &mut Effects) {
         while !self.gets.is_empty() || self.consumers.anyone_waiting() {
-            self.expire_head(now_ms, out);
+            let fresh = self.expire_head(now_ms, out);
             // A stray may belong before the head, so nobody is served until it has found its place.
-            if !self.strays.is_empty() {
+            if !fresh || !self.strays.is_empty() {
                 return;
             }
             let served = match self.line.first() {
@@ -71,7 +71,7 @@ impl Queue {
             true => 0,
             false => self.returns.get(&offset).copied().unwrap_or(0),
         };
-        let redelivered = returns > 0 || offset < self.uncertain_below;
+        let redelivered = returns > 0 || self.given_out_before.contains(offset);
         if no_ack {
             self.finish(offset..offset + 1, out);
         } else {

@@ -75,7 +75,7 @@ impl QueueLimits {
     /// Unknown arguments are nobody's mistake and are let through.
     pub fn parse(arguments: &Table) -> Read<QueueLimits> {
         let read = Reader { arguments };
-        let limits = QueueLimits {
+        let mut limits = QueueLimits {
             message_ttl_ms: read.non_negative("x-message-ttl")?,
             expires_ms: read.positive("x-expires")?,
             max_length: read.non_negative("x-max-length")?,
@@ -91,6 +91,9 @@ impl QueueLimits {
             max_age_ms: read.age("x-max-age")?,
             segment_bytes_max: read.positive("x-stream-max-segment-size-bytes")?,
         };
+        if limits.queue_type == QueueType::Quorum && arguments.get("x-delivery-limit").is_none() {
+            limits.delivery_limit = Some(QUORUM_DELIVERY_LIMIT);
+        }
         read.one_of("x-queue-mode", &[("default", ()), ("lazy", ())])?;
         read.version("x-queue-version")?;
         read.text("x-queue-master-locator")?;
@@ -118,6 +121,9 @@ impl QueueLimits {
         Err(ArgumentError { argument, reason })
     }
 }
+
+/// Returns that a quorum queue allows unless told otherwise, as in RabbitMQ from 4.0 on.
+const QUORUM_DELIVERY_LIMIT: u64 = 20;
 
 const OVERFLOWS: [(&str, Overflow); 3] = [
     ("drop-head", Overflow::DropHead),
@@ -356,6 +362,16 @@ mod tests {
     fn no_priority_and_no_delivery_limit_can_be_said_aloud() {
         assert_eq!(parse(&[("x-max-priority", Value::I32(0))]).unwrap().max_priority, None);
         assert_eq!(parse(&[("x-delivery-limit", Value::I32(-1))]).unwrap().delivery_limit, None);
+    }
+
+    #[test]
+    fn quorum_queues_have_a_delivery_limit_unless_it_is_lifted() {
+        let quorum = ("x-queue-type", Value::text("quorum"));
+        let limit = |arguments: &[_]| parse(arguments).unwrap().delivery_limit;
+        assert_eq!(limit(std::slice::from_ref(&quorum)), Some(20));
+        assert_eq!(limit(&[quorum.clone(), ("x-delivery-limit", Value::I32(3))]), Some(3));
+        assert_eq!(limit(&[quorum, ("x-delivery-limit", Value::I32(-1))]), None);
+        assert_eq!(limit(&[]), None);
     }
 
     fn parse(arguments: &[(&'static str, Value)]) -> Result<QueueLimits, ArgumentError> {

@@ -155,6 +155,25 @@ impl<Q: Clone + Debug> Topology<Q> {
         topology
     }
 
+    /// The same exchanges, queues and bindings, reached by other handles.
+    pub fn with_handles<R: Clone + Debug>(&self, mut make: impl FnMut(&QueueEntry<Q>) -> R) -> Topology<R> {
+        const VALID: &str = "what is in a topology has passed all checks";
+        let mut topology = Topology::new(&self.vhost);
+        for entry in self.exchanges.values().filter(|entry| !is_predeclared(&entry.name)) {
+            topology.declare_exchange(&entry.name, entry.spec.clone()).expect(VALID);
+        }
+        let mut queues: Vec<_> = self.queues.values().collect();
+        queues.sort_unstable_by_key(|entry| entry.serial);
+        for entry in queues {
+            topology.add_queue(&entry.name, entry.spec.clone(), || make(entry)).expect(VALID);
+        }
+        for binding in self.bindings() {
+            let Binding { source, destination, key, arguments } = binding;
+            topology.bind(&source, destination, &key, arguments).expect(VALID);
+        }
+        topology
+    }
+
     pub fn vhost(&self) -> &str {
         &self.vhost
     }
@@ -211,15 +230,21 @@ impl<Q: Clone + Debug> Topology<Q> {
         spec.kind.check(&spec.arguments).map_err(|(argument, reason)| invalid(argument, reason))
     }
 
-    /// What went with it: the exchange itself, its bindings on both sides, and exchanges that were to
-    /// go with their last binding. Nothing, if there was no such exchange.
-    pub fn delete_exchange(&mut self, name: &str, if_unused: bool) -> Result<Vec<Removed>, TopologyError> {
+    /// Some exchanges are always there.
+    pub fn check_deletion(&self, name: &str) -> Result<(), TopologyError> {
         if name == DEFAULT_EXCHANGE {
             return Err(TopologyError::DefaultExchange);
         }
         if names::is_reserved(name) {
             return Err(TopologyError::SystemExchange { name: name.to_owned(), vhost: self.vhost_name() });
         }
+        Ok(())
+    }
+
+    /// What went with it: the exchange itself, its bindings on both sides, and exchanges that were to
+    /// go with their last binding. Nothing, if there was no such exchange.
+    pub fn delete_exchange(&mut self, name: &str, if_unused: bool) -> Result<Vec<Removed>, TopologyError> {
+        self.check_deletion(name)?;
         let Some(entry) = self.exchanges.get(name) else {
             return Ok(Vec::new());
         };
@@ -328,6 +353,11 @@ impl<Q: Clone + Debug> Topology<Q> {
     fn vhost_name(&self) -> String {
         self.vhost.to_string()
     }
+}
+
+/// Whether the exchange is there from the start.
+pub fn is_predeclared(exchange: &str) -> bool {
+    exchange == DEFAULT_EXCHANGE || names::is_reserved(exchange)
 }
 
 fn check_new_name(what: &'static str, name: &str) -> Result<(), TopologyError> {

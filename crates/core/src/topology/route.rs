@@ -17,8 +17,8 @@ pub const DELAY_HEADER: &str = "x-delay";
 pub struct Routed<Q> {
     /// Each queue once, in the order they were declared.
     pub queues: Vec<Q>,
-    /// The first delayed exchange met that has to hold the message; it has not been routed beyond.
-    pub delayed: Option<Arc<str>>,
+    /// The delayed exchanges met that have to hold the message, each a copy; it has not been routed beyond.
+    pub delayed: Vec<Arc<str>>,
     /// Whether another message with the same exchange and keys might go elsewhere.
     pub depends_on_headers: bool,
     /// Reached queues with their serials, perhaps several times.
@@ -27,7 +27,7 @@ pub struct Routed<Q> {
 
 impl<Q> Default for Routed<Q> {
     fn default() -> Routed<Q> {
-        Routed { queues: Vec::new(), delayed: None, depends_on_headers: false, reached: Vec::new() }
+        Routed { queues: Vec::new(), delayed: Vec::new(), depends_on_headers: false, reached: Vec::new() }
     }
 }
 
@@ -35,7 +35,7 @@ impl<Q> Routed<Q> {
     pub fn clear(&mut self) {
         self.queues.clear();
         self.reached.clear();
-        self.delayed = None;
+        self.delayed.clear();
         self.depends_on_headers = false;
     }
 
@@ -95,7 +95,7 @@ impl<Q: Clone + Debug> Topology<Q> {
         let mut next = Some(first);
         while let Some(exchange) = next {
             if delay == Delay::Ahead && holds(exchange, &facts) {
-                out.delayed.get_or_insert_with(|| exchange.name.clone());
+                out.delayed.push(exchange.name.clone());
             } else {
                 self.pass(exchange, keys, &facts, &mut journey, out);
             }

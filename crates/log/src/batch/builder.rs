@@ -5,6 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::{CHECKED_START, CRC, HEADER_BYTES, LENGTH, LENGTH_END, MAGIC};
 use crate::varint;
 
+const NO_TIMESTAMP: i64 = -1;
 const NO_PRODUCER_ID: i64 = -1;
 const NO_PRODUCER_EPOCH: i16 = -1;
 const NO_SEQUENCE: i32 = -1;
@@ -145,6 +146,15 @@ impl BatchBuilder {
         assert!(delta <= i64::from(i32::MAX), "offset {offset} is too far from {}", self.base_offset);
         delta
     }
+}
+
+/// A batch without records, which takes the offsets that nothing is written at.
+pub(crate) fn empty_batch(offsets: std::ops::Range<i64>) -> Bytes {
+    let mut builder = BatchBuilder::new();
+    builder.start(offsets.start, NO_TIMESTAMP);
+    builder.max_timestamp_ms = NO_TIMESTAMP;
+    builder.last_offset = Some(offsets.end - 1);
+    builder.finish()
 }
 
 fn put_parts(out: &mut BytesMut, parts: Option<&[&[u8]]>) {

@@ -19,6 +19,7 @@ use crate::record::Records;
 mod builder;
 
 pub use builder::BatchBuilder;
+pub(crate) use builder::empty_batch;
 
 /// Bytes before the first record.
 pub(crate) const HEADER_BYTES: usize = 61;
@@ -27,16 +28,21 @@ const LENGTH_END: usize = 12;
 /// Where the bytes covered by the CRC begin.
 const CHECKED_START: usize = 21;
 const LENGTH: Range<usize> = 8..12;
-pub(crate) const LEADER_EPOCH: Range<usize> = 12..16;
+const LEADER_EPOCH_FIELD: Range<usize> = 12..16;
 const CRC: Range<usize> = 17..21;
 const ATTRIBUTES: usize = 21;
 const LAST_OFFSET_DELTA: usize = 23;
 const MAX_TIMESTAMP: usize = 35;
 const RECORD_COUNT: usize = 57;
 
+/// The offsets one batch can take.
+pub(crate) const OFFSETS_MAX: i64 = 1 << 31;
+
 const MAGIC: i8 = 2;
+/// A single node never has another leader.
+const LEADER_EPOCH: i32 = 0;
 /// A record takes at least a length, attributes, two deltas, two lengths and a header count, one byte each.
-const RECORD_BYTES_MIN: usize = 7;
+pub(crate) const RECORD_BYTES_MIN: usize = 7;
 
 /// The compression codec sits in the low three bits of the attributes.
 const CODEC_BITS: i16 = 0b111;
@@ -104,7 +110,7 @@ impl RecordBatch {
     }
 
     pub fn leader_epoch(&self) -> i32 {
-        i32_at(&self.bytes, LEADER_EPOCH.start)
+        i32_at(&self.bytes, LEADER_EPOCH_FIELD.start)
     }
 
     pub fn attributes(&self) -> i16 {
@@ -154,7 +160,12 @@ impl RecordBatch {
     }
 
     pub fn record_count(&self) -> i32 {
-        i32_at(&self.bytes, RECORD_COUNT)
+        record_count(&self.bytes)
+    }
+
+    /// Whether there are no records, but offsets that nothing is at.
+    pub fn is_empty(&self) -> bool {
+        self.record_count() == 0
     }
 
     /// The records as they are encoded, compressed or not.
@@ -179,7 +190,7 @@ impl RecordBatch {
 
     /// The same batch under another leader epoch; the CRC does not cover it.
     pub fn with_leader_epoch(self, epoch: i32) -> RecordBatch {
-        self.patched(|bytes| bytes[LEADER_EPOCH].copy_from_slice(&epoch.to_be_bytes()))
+        self.patched(|bytes| bytes[LEADER_EPOCH_FIELD].copy_from_slice(&epoch.to_be_bytes()))
     }
 
     /// Copies the bytes only when somebody else still holds them.
@@ -207,12 +218,36 @@ pub(crate) fn encoded_len(bytes: &[u8]) -> Result<usize, BatchError> {
     Ok(len)
 }
 
+/// Whether the leader epoch is the one this node writes.
+pub(crate) fn has_served_epoch(batch: &[u8]) -> bool {
+    batch[LEADER_EPOCH_FIELD] == LEADER_EPOCH.to_be_bytes()
+}
+
+/// Makes this node's leader epoch that of an encoded batch; the CRC does not cover it.
+pub(crate) fn set_served_epoch(batch: &mut [u8]) {
+    batch[LEADER_EPOCH_FIELD].copy_from_slice(&LEADER_EPOCH.to_be_bytes());
+}
+
 pub(crate) fn base_offset(batch: &[u8]) -> i64 {
     i64_at(batch, 0)
 }
 
 pub(crate) fn last_offset(batch: &[u8]) -> i64 {
-    base_offset(batch) + i64::from(i32_at(batch, LAST_OFFSET_DELTA))
+    base_offset(batch).saturating_add(i64::from(i32_at(batch, LAST_OFFSET_DELTA)))
+}
+
+/// Makes `last_offset` that of an encoded batch, leaving the CRC as it is; false if it cannot be.
+pub(crate) fn set_last_offset(batch: &mut [u8], last_offset: i64) -> bool {
+    let delta = last_offset.checked_sub(base_offset(batch)).and_then(|delta| i32::try_from(delta).ok());
+    let field = &mut batch[LAST_OFFSET_DELTA..LAST_OFFSET_DELTA + 4];
+    delta.is_some_and(|delta| {
+        field.copy_from_slice(&delta.to_be_bytes());
+        true
+    })
+}
+
+pub(crate) fn record_count(batch: &[u8]) -> i32 {
+    i32_at(batch, RECORD_COUNT)
 }
 
 pub(crate) fn max_timestamp(batch: &[u8]) -> i64 {
@@ -230,7 +265,7 @@ pub(crate) fn check_crc(batch: &[u8]) -> Result<(), BatchError> {
 
 /// Refuses a record count that cannot be, and offsets that adding to would overflow.
 pub(crate) fn check_counts(batch: &[u8]) -> Result<(), BatchError> {
-    let (records, bytes) = (i32_at(batch, RECORD_COUNT), batch.len() - HEADER_BYTES);
+    let (records, bytes) = (record_count(batch), batch.len() - HEADER_BYTES);
     let offsets = i64::from(i32_at(batch, LAST_OFFSET_DELTA)) + 1;
     let is_compressed = i16_at(batch, ATTRIBUTES) & CODEC_BITS != 0;
     let fits_bytes = is_compressed || i64::from(records) <= (bytes / RECORD_BYTES_MIN) as i64;

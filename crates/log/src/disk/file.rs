@@ -13,7 +13,7 @@ use super::{Disk, DiskFile};
 /// Threads that flush at once under [`FlushStrategy::Parallel`].
 const PARALLEL_FLUSHES_MAX: usize = 16;
 
-/// From this many files on, one `syncfs` is expected to beat `fdatasync` on each (docs/flush.md: clear from 10 on).
+/// From this many files and directories on, one `syncfs` is expected to beat flushing each (docs/flush.md).
 const SYNCFS_FILES_MIN: usize = 4;
 
 /// How a group of dirty files is made durable.
@@ -53,14 +53,19 @@ impl FileDisk {
         Ok(self.root_file.get_or_init(|| file))
     }
 
+    fn sync_dirs(&self, dirs: &[PathBuf]) -> io::Result<()> {
+        dirs.iter().try_for_each(|dir| self.sync_dir(dir))
+    }
+
     #[cfg(target_os = "linux")]
-    fn sync_file_system(&self, _files: &[Arc<dyn DiskFile>]) -> io::Result<()> {
+    fn sync_file_system(&self, _files: &[Arc<dyn DiskFile>], _dirs: &[PathBuf]) -> io::Result<()> {
         Ok(rustix::fs::syncfs(self.root_file()?)?)
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn sync_file_system(&self, files: &[Arc<dyn DiskFile>]) -> io::Result<()> {
-        sync_in_parallel(files)
+    fn sync_file_system(&self, files: &[Arc<dyn DiskFile>], dirs: &[PathBuf]) -> io::Result<()> {
+        sync_in_parallel(files)?;
+        self.sync_dirs(dirs)
     }
 }
 
@@ -106,14 +111,16 @@ impl Disk for FileDisk {
         File::open(self.root.join(dir))?.sync_all()
     }
 
-    fn sync(&self, files: &[Arc<dyn DiskFile>]) -> io::Result<()> {
+    fn sync(&self, files: &[Arc<dyn DiskFile>], dirs: &[PathBuf]) -> io::Result<()> {
+        let count = files.len() + dirs.len();
         match self.strategy {
-            FlushStrategy::Sequential => sync_one_by_one(files),
-            FlushStrategy::Parallel => sync_in_parallel(files),
-            FlushStrategy::Syncfs => self.sync_file_system(files),
-            FlushStrategy::Adaptive if files.len() < SYNCFS_FILES_MIN => sync_one_by_one(files),
-            FlushStrategy::Adaptive => self.sync_file_system(files),
+            FlushStrategy::Sequential => sync_one_by_one(files)?,
+            FlushStrategy::Parallel => sync_in_parallel(files)?,
+            FlushStrategy::Syncfs => return self.sync_file_system(files, dirs),
+            FlushStrategy::Adaptive if count < SYNCFS_FILES_MIN => sync_one_by_one(files)?,
+            FlushStrategy::Adaptive => return self.sync_file_system(files, dirs),
         }
+        self.sync_dirs(dirs)
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -190,8 +197,7 @@ mod tests {
             disk.create_dir_all(Path::new("a/b")).unwrap();
             let files: Vec<_> = (0..20).map(|n| disk.open(Path::new(&format!("a/b/{n}"))).unwrap()).collect();
             files.iter().for_each(|file| file.write_all_at(b"payload", 3).unwrap());
-            disk.sync(&files).unwrap();
-            disk.sync_dir(Path::new("a/b")).unwrap();
+            disk.sync(&files, &["a/b".into(), "a".into()]).unwrap();
             assert_eq!(disk.list(Path::new("a/b")).unwrap().len(), 20);
             let mut read = [0; 16];
             assert_eq!(files[7].read_at(&mut read, 3).unwrap(), 7);

@@ -64,7 +64,8 @@ impl MemoryDisk {
         MemoryDisk::default()
     }
 
-    /// How many flushes there were: of a file, or of a directory; a group flush counts each of its files.
+    /// How many flushes there were: of a file, or of a directory; a group flush counts each of its
+    /// files and directories.
     pub fn syncs(&self) -> u64 {
         self.lock().syncs
     }
@@ -179,8 +180,9 @@ impl Disk for MemoryDisk {
         Ok(())
     }
 
-    fn sync(&self, files: &[Arc<dyn DiskFile>]) -> io::Result<()> {
-        files.iter().try_for_each(|file| file.sync_data())
+    fn sync(&self, files: &[Arc<dyn DiskFile>], dirs: &[PathBuf]) -> io::Result<()> {
+        files.iter().try_for_each(|file| file.sync_data())?;
+        dirs.iter().try_for_each(|dir| self.sync_dir(dir))
     }
 
     fn free_bytes(&self) -> io::Result<u64> {

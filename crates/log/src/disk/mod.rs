@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 mod file;
@@ -31,8 +31,8 @@ pub trait Disk: Send + Sync + Debug {
     /// Makes the names in `dir` durable: what was created, renamed or removed directly in it.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Makes the content of all `files`, which must be of this disk, durable.
-    fn sync(&self, files: &[Arc<dyn DiskFile>]) -> io::Result<()>;
+    /// Makes the content of all `files`, which must be of this disk, and the names in `dirs` durable.
+    fn sync(&self, files: &[Arc<dyn DiskFile>], dirs: &[PathBuf]) -> io::Result<()>;
 
     fn free_bytes(&self) -> io::Result<u64>;
 }
@@ -51,11 +51,6 @@ pub trait DiskFile: Send + Sync + Debug {
 
     /// Makes the content and the length durable.
     fn sync_data(&self) -> io::Result<()>;
-}
-
-/// Makes the name of `dir` itself, and of every directory above it, durable.
-pub(crate) fn sync_parents(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
-    dir.ancestors().skip(1).try_for_each(|parent| disk.sync_dir(parent))
 }
 
 /// The whole content of the file at `path`.

@@ -1,16 +1,19 @@
 //! A log: batches at ascending offsets, in segments, in a directory of its own.
 
 use std::io;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 
 use crate::batch;
-use crate::disk::{self, Disk, DiskFile};
+use crate::dirty::Dirty;
+use crate::disk::Disk;
 use crate::error::{BatchError, LogError};
+use crate::recovery_point;
 use crate::segment::Segment;
-use crate::stamp;
 
 mod reader;
 mod recovery;
@@ -53,9 +56,18 @@ pub struct Log {
     config: LogConfig,
     view: Arc<View>,
     active: Arc<Segment>,
+    /// Whether the active segment was written to since the last flush.
     is_dirty: bool,
-    /// Whether the names of the active segment and of all directories above it are known to survive a power cut.
-    name_is_durable: bool,
+    /// Sealed segments that were not flushed since.
+    unflushed: Vec<Arc<Segment>>,
+    /// Whether names in the directory changed since the last flush.
+    has_new_names: bool,
+    /// Whether the last change of them is durable.
+    names_are_durable: Arc<AtomicBool>,
+    /// Whether the directory itself, and those above it, may be new since the last flush.
+    has_new_dir: bool,
+    /// No longer part of the log. Their files stay until what took their place is flushed.
+    retired: Vec<Arc<Segment>>,
     /// Batches on their way to the file.
     staged: Vec<u8>,
 }
@@ -70,10 +82,13 @@ impl Log {
         let recovered = recovery::recover(&*disk, &dir, &config)?;
         let active = recovered.segments.last().expect("a log has a segment").clone();
         let log = Log {
-            // Batches are written only once the name is durable, so a segment that has some needs no flush of it.
-            name_is_durable: active.len_bytes() > 0,
-            // What was read may never have been flushed: the process may have been killed before.
+            // What was found may never have been flushed: the process may have been killed before.
             is_dirty: active.len_bytes() > 0 || recovered.recovery.truncated_bytes > 0,
+            unflushed: recovered.unflushed,
+            has_new_names: true,
+            names_are_durable: Arc::default(),
+            has_new_dir: true,
+            retired: Vec::new(),
             view: Arc::new(View::new(recovered.segments, recovered.end_offset)),
             staged: Vec::new(),
             disk,
@@ -84,8 +99,8 @@ impl Log {
         Ok((log, recovered.recovery))
     }
 
-    /// Writes one encoded batch. Its base offset must not be below the end of the log; a gap is fine. The caller
-    /// vouches for its CRC.
+    /// Writes one encoded batch. Its base offset must not be below the end of the log; a gap is filled with batches
+    /// that have no records. The caller vouches for its CRC.
     pub fn append(&mut self, batch: &[u8]) -> Result<(), LogError> {
         self.append_each(std::iter::once(batch))
     }
@@ -114,26 +129,54 @@ impl Log {
         LogReader::new(self.view.clone())
     }
 
-    /// The files written to since the last call, for the group flush.
-    pub fn take_dirty(&mut self) -> Vec<Arc<dyn DiskFile>> {
-        let is_dirty = std::mem::take(&mut self.is_dirty);
-        is_dirty.then(|| self.active.file.clone()).into_iter().collect()
+    /// What was changed since the last call, for the group flush.
+    pub fn take_dirty(&mut self) -> io::Result<Dirty> {
+        let mut dirty = Dirty::default();
+        if mem::take(&mut self.is_dirty) {
+            dirty.add_file(self.active.file.clone());
+        }
+        if !self.unflushed.is_empty() {
+            self.unflushed.drain(..).flat_map(|sealed| sealed.files()).for_each(|file| dirty.add_file(file));
+            let file = self.disk.open(&recovery_point::path_in(&self.dir))?;
+            dirty.set_recovery_point(&self.dir, file, self.active.base_offset);
+            self.has_new_names = true;
+        }
+        if mem::take(&mut self.has_new_names) {
+            dirty.add_names_in(&self.dir);
+            dirty.tell(self.names_are_durable.clone());
+        }
+        if mem::take(&mut self.has_new_dir) {
+            dirty.add_names_above(&self.dir);
+        }
+        for segment in mem::take(&mut self.retired) {
+            segment.paths(&*self.disk, &self.dir)?.into_iter().for_each(|path| dirty.remove_after(path));
+        }
+        Ok(dirty)
     }
 
     fn append_each<'b>(&mut self, batches: impl Iterator<Item = &'b [u8]> + Clone) -> Result<(), LogError> {
         check_order(batches.clone(), self.end_offset())?;
         let mut end_offset = self.end_offset();
         for batch in batches {
-            if self.must_roll_before(batch) {
-                self.write_staged(end_offset)?;
-                self.roll(batch::base_offset(batch))?;
+            while end_offset < batch::base_offset(batch) {
+                let gap_end = batch::base_offset(batch).min(end_offset.saturating_add(batch::OFFSETS_MAX));
+                end_offset = self.stage(&batch::empty_batch(end_offset..gap_end))?;
             }
-            let start = self.staged.len();
-            self.staged.extend_from_slice(batch);
-            stamp::stamp(&mut self.staged[start..]);
-            end_offset = batch::last_offset(batch) + 1;
+            end_offset = self.stage(batch)?;
         }
         Ok(self.write_staged(end_offset)?)
+    }
+
+    /// Adds a batch to what is to be written, and returns the offset after it.
+    fn stage(&mut self, batch: &[u8]) -> io::Result<i64> {
+        if self.must_roll_before(batch) {
+            self.write_staged(batch::base_offset(batch))?;
+            self.roll(batch::base_offset(batch))?;
+        }
+        let start = self.staged.len();
+        self.staged.extend_from_slice(batch);
+        batch::set_served_epoch(&mut self.staged[start..]);
+        Ok(batch::last_offset(batch) + 1)
     }
 
     fn must_roll_before(&self, batch: &[u8]) -> bool {
@@ -147,7 +190,6 @@ impl Log {
         if self.staged.is_empty() {
             return Ok(());
         }
-        self.make_name_durable()?;
         self.active.append(&self.staged, self.config.index_interval_bytes)?;
         self.staged.clear();
         self.staged.shrink_to(STAGED_BYTES_KEPT_MAX);
@@ -156,26 +198,15 @@ impl Log {
         Ok(())
     }
 
-    /// Seals the active segment and starts the next. The order matters: see [`crate::segment`].
+    /// Seals the active segment and starts the next. Nothing is flushed: that is up to the group flush.
     fn roll(&mut self, base_offset: i64) -> io::Result<()> {
         self.active.seal(&*self.disk, &self.dir)?;
-        self.active = Arc::new(Segment::create(&*self.disk, &self.dir, base_offset)?);
-        self.name_is_durable = false;
-        self.make_name_durable()?;
+        let next = Arc::new(Segment::create(&*self.disk, &self.dir, base_offset)?);
+        self.unflushed.push(mem::replace(&mut self.active, next));
         self.is_dirty = false;
+        self.has_new_names = true;
+        self.names_are_durable = Arc::default();
         self.view.push_segment(self.active.clone());
-        Ok(())
-    }
-
-    fn make_name_durable(&mut self) -> io::Result<()> {
-        if self.name_is_durable {
-            return Ok(());
-        }
-        self.disk.sync_dir(&self.dir)?;
-        if self.view.is_first_segment(&self.active) {
-            disk::sync_parents(&*self.disk, &self.dir)?;
-        }
-        self.name_is_durable = true;
         Ok(())
     }
 }

@@ -110,7 +110,7 @@ impl LogReader {
         let (mut batches, mut bytes_read, mut next_position) = (Vec::new(), 0, position);
         loop {
             let is_enough = |len| bytes_read + len > max_bytes;
-            if !batches.is_empty() && scanner.stamped_len()?.is_none_or(is_enough) {
+            if !batches.is_empty() && scanner.expected_len()?.is_none_or(is_enough) {
                 break;
             }
             match scanner.next()? {
@@ -118,7 +118,7 @@ impl LogReader {
                 Some(Found::Damage { bytes, offsets, .. }) => {
                     self.view.notice(Damage::new(&segment.path, bytes, offsets));
                 }
-                Some(Found::Batch { batch, .. }) if batch.last_offset() < from => {}
+                Some(Found::Batch { batch, .. }) if batch.last_offset() < from || batch.is_empty() => {}
                 Some(Found::Batch { batch, .. }) if batch.base_offset() >= end_offset => break,
                 Some(Found::Batch { position, batch }) => {
                     bytes_read += batch.len_bytes();
@@ -160,6 +160,7 @@ impl LogReader {
                     self.view.notice(Damage::new(&segment.path, bytes, offsets));
                 }
                 Found::Batch { batch, .. } if batch.base_offset() >= end_offset => break,
+                Found::Batch { batch, .. } if batch.is_empty() => {}
                 Found::Batch { batch, .. } if batch.max_timestamp() >= timestamp_ms => {
                     return Ok(Some(first_at_or_after(&batch, timestamp_ms)));
                 }

@@ -1,16 +1,16 @@
 //! Opening a log after a crash: telling a torn tail, which is cut, from damage in the middle, which is kept and
 //! reported.
 //!
-//! Only the last segment can end torn, because a segment is flushed before the next one is created. In it, bytes that
-//! are no whole batch are
+//! Segments below the recovery point were flushed whole: all that is wrong there is damage. In one that was not, bytes
+//! that are no whole batch are
 //!
-//! - a *torn tail* when no whole batch follows them. A crash in the middle of a write leaves this. The tail is cut.
-//! - *damage* when a whole batch follows. Cutting here would lose batches that were promised to be safe, so nothing
+//! - a *torn tail* when no whole batch follows them in this segment. A crash in the middle of a write leaves this. The
+//!   tail is cut, and so are the segments behind: nothing in them was promised, for that would have moved the recovery
+//!   point beyond this one first.
+//! - *damage* when a whole batch follows. Cutting here could lose batches that were promised to be safe, so nothing
 //!   is cut; reads go around it.
 //!
-//! Two cases cannot be told apart from these by looking, and both err to the safe side. A power cut can keep a later
-//! unflushed write and lose an earlier one: this is reported as damage, though nobody was promised those bytes. And
-//! damage to the very last flushed batch looks like a torn tail: it is cut, and the report says how much.
+//! See docs/formats/log.md for what cannot be told apart by looking.
 
 use std::io;
 use std::ops::Range;
@@ -21,7 +21,8 @@ use super::LogConfig;
 use super::view::Placed;
 use crate::disk::Disk;
 use crate::index::SegmentIndex;
-use crate::scan::Found;
+use crate::recovery_point;
+use crate::scan::{Found, NO_OFFSET_LIMIT};
 use crate::segment::{self, LOG_SUFFIX, Segment};
 
 /// Bytes that are no batch although batches follow: lost to the disk, never served.
@@ -37,14 +38,16 @@ pub struct Damage {
 /// What opening a log found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// The torn tail that was cut; zero after an orderly stop.
+    /// What was cut: a torn tail and what lay behind it. Zero after an orderly stop.
     pub truncated_bytes: u64,
     pub damaged: Vec<Damage>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Recovered {
     pub(super) segments: Vec<Arc<Segment>>,
+    /// Those of them that are sealed and may be in the kernel's memory only.
+    pub(super) unflushed: Vec<Arc<Segment>>,
     pub(super) end_offset: i64,
     pub(super) recovery: Recovery,
 }
@@ -57,18 +60,55 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, config: &LogConfig) -> io::Re
     bases.sort_unstable();
     remove_orphaned_indexes(disk, dir, &names, &bases)?;
 
-    let Some(last_base) = bases.last().copied() else {
-        let segments = vec![Arc::new(Segment::create(disk, dir, 0)?)];
-        return Ok(Recovered { segments, end_offset: 0, recovery: Recovery::default() });
-    };
-    let mut recovery = Recovery::default();
-    let mut segments = Vec::with_capacity(bases.len());
-    for pair in bases.windows(2) {
-        segments.push(open_sealed(disk, dir, pair[0]..pair[1], config, &mut recovery)?);
+    if bases.is_empty() {
+        bases.push(0);
     }
-    let (active, end_offset) = recover_last(disk, dir, last_base, config, &mut recovery)?;
-    segments.push(Arc::new(active));
-    Ok(Recovered { segments, end_offset, recovery })
+    let recovery_point = recovery_point::read(disk, dir, &names)?;
+    let flushed = bases.partition_point(|base| *base < recovery_point).min(bases.len() - 1);
+    let mut recovered = Recovered::default();
+    for pair in bases[..=flushed].windows(2) {
+        open_sealed(disk, dir, pair[0]..pair[1], config, &mut recovered)?;
+    }
+    recover_unflushed(disk, dir, &bases[flushed..], config, &mut recovered)?;
+    Ok(recovered)
+}
+
+/// Reads the segments that a crash may have torn, up to the first that does not lead to the next.
+fn recover_unflushed(
+    disk: &dyn Disk,
+    dir: &Path,
+    bases: &[i64],
+    config: &LogConfig,
+    recovered: &mut Recovered,
+) -> io::Result<()> {
+    for (index, base_offset) in bases.iter().enumerate() {
+        let next_base = bases.get(index + 1).copied();
+        let offsets = *base_offset..next_base.unwrap_or(NO_OFFSET_LIMIT);
+        let (segment, end_offset) = recover_segment(disk, dir, offsets, config, &mut recovered.recovery)?;
+        let segment = Arc::new(segment);
+        recovered.segments.push(segment.clone());
+        recovered.end_offset = end_offset;
+        match next_base {
+            Some(next_base) if next_base == end_offset => {
+                segment.seal(disk, dir)?;
+                recovered.unflushed.push(segment);
+            }
+            Some(_) => return remove_segments(disk, dir, &bases[index + 1..], &mut recovered.recovery),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes what lies behind a hole, the last first.
+fn remove_segments(disk: &dyn Disk, dir: &Path, bases: &[i64], recovery: &mut Recovery) -> io::Result<()> {
+    for base_offset in bases.iter().rev() {
+        let path = segment::path_of(dir, *base_offset, LOG_SUFFIX);
+        recovery.truncated_bytes += disk.open(&path)?.len()?;
+        disk.remove_file(&path)?;
+    }
+    // Now, not with the next flush: the log may grow up to where one of them begins, and a power cut bring it back.
+    disk.sync_dir(dir)
 }
 
 /// Removing a segment removes its log first, so a crash in between leaves indexes of nothing.
@@ -84,31 +124,37 @@ fn open_sealed(
     dir: &Path,
     offsets: Range<i64>,
     config: &LogConfig,
-    recovery: &mut Recovery,
-) -> io::Result<Arc<Segment>> {
-    let segment = Segment::open_sealed(disk, dir, offsets.clone(), config.index_interval_bytes)?;
+    recovered: &mut Recovered,
+) -> io::Result<()> {
+    let (segment, has_new_index) =
+        Segment::open_sealed(disk, dir, offsets.clone(), config.index_interval_bytes)?;
     let segment = Arc::new(segment);
     if config.verify_sealed {
         let placed = Placed { segment: segment.clone(), offset_limit: offsets.end, is_last: false };
-        recovery.damaged.extend(verify(&placed)?);
+        recovered.recovery.damaged.extend(verify(&placed)?);
     }
-    Ok(segment)
+    if has_new_index {
+        recovered.unflushed.push(segment.clone());
+    }
+    recovered.segments.push(segment);
+    Ok(())
 }
 
-/// Reads the last segment through, cuts its torn tail and indexes it anew.
-fn recover_last(
+/// Reads a segment through, cuts its torn tail and indexes it anew.
+fn recover_segment(
     disk: &dyn Disk,
     dir: &Path,
-    base_offset: i64,
+    offsets: Range<i64>,
     config: &LogConfig,
     recovery: &mut Recovery,
 ) -> io::Result<(Segment, i64)> {
+    let base_offset = offsets.start;
     let path = segment::path_of(dir, base_offset, LOG_SUFFIX);
     let file = disk.open(&path)?;
     let file_len = file.len()?;
     let whole = Segment::growing(base_offset, path.clone(), file.clone(), file_len, SegmentIndex::default());
     let (mut index, mut end_offset, mut len) = (SegmentIndex::default(), base_offset, file_len);
-    let mut scanner = whole.scan_all(base_offset..i64::MAX);
+    let mut scanner = whole.scan_all(offsets);
     while let Some(found) = scanner.next()? {
         match found {
             Found::Batch { position, batch } => {
@@ -120,7 +166,7 @@ fn recover_last(
         }
     }
     if len < file_len {
-        recovery.truncated_bytes = file_len - len;
+        recovery.truncated_bytes += file_len - len;
         file.set_len(len)?;
     }
     Ok((Segment::growing(base_offset, path, file, len, index), end_offset))

@@ -1,6 +1,9 @@
 //! Forgetting the old: whole segments are removed, the oldest first.
 
 use std::io;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::Log;
 use super::view::Placed;
@@ -43,18 +46,28 @@ impl Log {
 
     fn start_empty_segment(&mut self) -> io::Result<()> {
         if self.active.len_bytes() == 0 && self.active.base_offset == self.end_offset() {
-            // A restart after a kill may have found it with a name that was never flushed.
-            return self.make_name_durable();
+            return Ok(());
         }
         self.roll(self.end_offset())
     }
 
+    /// Removes the files of what was trimmed without waiting for a flush. After a power cut the log may then end
+    /// earlier than before.
+    pub fn remove_retired(&mut self) -> io::Result<()> {
+        let retired = mem::take(&mut self.retired);
+        self.unflushed.retain(|segment| !retired.iter().any(|gone| Arc::ptr_eq(gone, segment)));
+        retired.iter().try_for_each(|segment| segment.remove(&*self.disk, &self.dir))
+    }
+
     /// Readers stop seeing the segments first; those in the middle of one finish, as its file stays open for them.
+    /// The files go at once, unless the name of the segment that keeps the end of the log is not yet durable.
     fn remove_segments_while(&mut self, may_go: impl FnMut(&Placed) -> io::Result<bool>) -> io::Result<u64> {
         let removed = self.view.remove_first(may_go)?;
-        for segment in &removed {
-            segment.remove(&*self.disk, &self.dir)?;
+        let freed = removed.iter().map(|segment| segment.len_bytes()).sum();
+        self.retired.extend(removed);
+        if self.names_are_durable.load(Ordering::Acquire) {
+            self.remove_retired()?;
         }
-        Ok(removed.iter().map(|segment| segment.len_bytes()).sum())
+        Ok(freed)
     }
 }

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::batch::{BatchBuilder, RecordBatch};
-use crate::disk::{FileDisk, FlushStrategy, MemoryDisk};
+use crate::disk::{self, DiskFile, FileDisk, FlushStrategy, MemoryDisk};
 
 /// Three batches of 100 bytes fit in a segment, and each has an index entry.
 const SEGMENT_BYTES: u64 = 300;
@@ -68,9 +68,10 @@ fn an_offset_inside_a_batch_gives_that_batch_and_one_in_a_gap_the_next() {
 fn a_gap_too_wide_for_the_index_starts_a_segment() {
     let disk = MemoryDisk::new();
     let mut log = filled(&disk, 1);
-    let far = 1 << 40;
+    let far = 5 << 31;
     log.append(&batch(far)).unwrap();
-    assert_eq!(segment_names(&disk), ["0".to_owned(), far.to_string()]);
+    let names = [0, (1 << 31) + 1, (3 << 31) + 1].map(|base: i64| base.to_string());
+    assert_eq!(segment_names(&disk), names);
     assert_eq!(log.reader().read(1, 1).unwrap()[0].base_offset(), far);
     assert_eq!(open(&disk).0.end_offset(), far + 1);
 }
@@ -105,30 +106,86 @@ fn a_group_of_batches_is_spread_over_segments() {
 }
 
 #[test]
-fn only_the_segment_written_to_is_dirty_and_only_once() {
+fn the_segments_written_to_are_dirty_and_only_once() {
     let disk = MemoryDisk::new();
     let mut log = filled(&disk, 5);
-    assert_eq!(log.take_dirty().len(), 1);
-    assert!(log.take_dirty().is_empty());
+    // Two segments, the indexes of the first.
+    assert_eq!(dirty_files(&mut log), 4);
+    assert!(log.take_dirty().unwrap().is_empty());
     log.append(&batch(5)).unwrap();
-    disk.sync(&log.take_dirty()).unwrap();
-    assert_eq!(open(&disk.crash(None)).0.end_offset(), 6);
+    assert_eq!(dirty_files(&mut log), 1);
 }
 
 #[test]
-fn the_first_write_makes_the_names_durable_and_opening_does_not() {
+fn what_is_flushed_survives_a_power_cut() {
     let disk = MemoryDisk::new();
-    let (mut log, _) = open(&disk);
-    assert_eq!(disk.syncs(), 0);
-    log.append(&batch(0)).unwrap();
-    // The log's directory, the one above it, and the root.
-    assert_eq!(disk.syncs(), 3);
+    let mut log = filled(&disk, 5);
+    assert_eq!(open(&disk.crash(None)).0.end_offset(), 0);
+    log.take_dirty().unwrap().flush(&disk).unwrap();
+    log.append(&batch(5)).unwrap();
+    assert_eq!(open(&disk.crash(None)).0.end_offset(), 5);
+    log.take_dirty().unwrap().flush(&disk).unwrap();
+    assert_eq!(read_all(&open(&disk.crash(None)).0).len(), 6);
+}
+
+#[test]
+fn nothing_is_flushed_but_by_the_group_flush() {
+    let disk = MemoryDisk::new();
+    let mut log = filled(&disk, 10);
+    log.trim_before(10).unwrap();
+    log.remove_retired().unwrap();
+    log.append(&batch(10)).unwrap();
+    assert_eq!((disk.syncs(), segment_names(&disk)), (0, vec!["10".to_owned()]));
+    log.take_dirty().unwrap().flush(&disk).unwrap();
+    // The segment, the log's directory, the one above it, and the root.
+    assert_eq!(disk.syncs(), 4);
+}
+
+#[test]
+fn a_flush_after_a_new_segment_moves_the_recovery_point() {
+    let disk = MemoryDisk::new();
+    let mut log = flushed(&disk, 3);
+    let syncs = disk.syncs();
+    log.append(&batch(3)).unwrap();
+    log.take_dirty().unwrap().flush(&disk).unwrap();
+    // Two segments, two indexes, the directory, and then the recovery point.
+    assert_eq!(disk.syncs() - syncs, 6);
+    assert_eq!(
+        recovery_point::read(&disk, Path::new("v/q"), &disk.list(Path::new("v/q")).unwrap()).unwrap(),
+        3
+    );
+}
+
+#[test]
+fn behind_a_hole_that_nobody_was_promised_the_log_is_cut() {
+    for cut in [0, 50, 200, 299] {
+        let disk = MemoryDisk::new();
+        filled(&disk, 10);
+        disk.open(Path::new("v/q/00000000000000000003.log")).unwrap().set_len(cut).unwrap();
+        let (mut log, recovery) = open(&disk);
+        let kept = 3 + cut as i64 / 100;
+        assert_eq!((log.end_offset(), recovery.damaged), (kept, Vec::new()));
+        assert_eq!(recovery.truncated_bytes, cut % 100 + 400);
+        assert_eq!(segment_names(&disk), ["0", "3"]);
+        log.append(&batch(kept)).unwrap();
+        assert_eq!(read_all(&open(&disk).0), (0..=kept).map(batch).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_recovery_point_that_cannot_be_read_cuts_nothing() {
+    let disk = MemoryDisk::new();
+    flushed(&disk, 10);
+    flip_bit(&disk, "v/q/recovery-point", 7);
+    disk.open(Path::new("v/q/00000000000000000003.log")).unwrap().set_len(200).unwrap();
+    let (log, recovery) = open(&disk);
+    assert_eq!((log.end_offset(), recovery), (10, Recovery::default()));
 }
 
 #[test]
 fn trimming_removes_whole_segments_below_an_offset() {
     let disk = MemoryDisk::new();
-    let mut log = filled(&disk, 10);
+    let mut log = flushed(&disk, 10);
     assert_eq!(log.trim_before(5).unwrap(), 300);
     assert_eq!((log.start_offset(), segment_names(&disk).len()), (3, 3));
     assert_eq!(log.trim_before(5).unwrap(), 0);
@@ -142,6 +199,10 @@ fn a_log_trimmed_to_its_end_remembers_the_end() {
     let mut log = filled(&disk, 4);
     assert_eq!(log.trim_before(4).unwrap(), 400);
     assert_eq!((log.start_offset(), log.end_offset()), (4, 4));
+    // The old files stay until the new one is durable.
+    assert_eq!(segment_names(&disk), ["0", "3", "4"]);
+    log.take_dirty().unwrap().flush(&disk).unwrap();
+    assert_eq!(segment_names(&disk), ["4"]);
     assert_eq!(log.trim_before(4).unwrap(), 0);
     // A power cut may bring back what was removed, never take the end.
     assert_eq!(open(&disk.crash(None)).0.end_offset(), 4);
@@ -210,7 +271,7 @@ fn a_reader_follows_the_writer() {
 #[test]
 fn damage_in_a_sealed_segment_is_gone_around_and_told_once() {
     let disk = MemoryDisk::new();
-    filled(&disk, 10);
+    flushed(&disk, 10);
     flip_bit(&disk, "v/q/00000000000000000003.log", 150);
     let (log, recovery) = open(&disk);
     assert!(recovery.damaged.is_empty());
@@ -229,7 +290,7 @@ fn damage_in_a_sealed_segment_is_gone_around_and_told_once() {
 #[test]
 fn damage_up_to_the_end_of_a_sealed_segment_leads_to_the_next() {
     let disk = MemoryDisk::new();
-    filled(&disk, 10);
+    flushed(&disk, 10);
     disk.open(Path::new("v/q/00000000000000000003.log")).unwrap().set_len(150).unwrap();
     let (log, _) = open(&disk);
     assert_eq!(log.reader().read(4, 1).unwrap()[0].base_offset(), 6);
@@ -249,24 +310,28 @@ fn damage_at_the_end_that_came_after_opening_ends_where_the_log_does() {
 #[test]
 fn a_batch_within_a_damaged_batch_is_not_served() {
     let disk = MemoryDisk::new();
-    let (mut log, _) = open(&disk);
-    let mut inner = batch(7).to_vec();
-    stamp::stamp(&mut inner);
+    let open = || {
+        let config = LogConfig { segment_bytes: 1 << 20, ..config() };
+        Log::open(Arc::new(disk.clone()), "v/q".into(), config).unwrap()
+    };
+    let (mut log, _) = open();
+    let inner = batch(7);
     let mut builder = BatchBuilder::new();
     builder.start(0, 0);
     builder.push(0, 0, None, Some(&[&inner]), &[]);
     log.append(&builder.finish()).unwrap();
     log.append(&batch(20)).unwrap();
+    log.append(&batch(21)).unwrap();
     flip_bit(&disk, "v/q/00000000000000000000.log", 25);
-    let (log, recovery) = open(&disk);
-    assert_eq!(recovery.damaged[0].offsets, 0..20);
-    assert_eq!(read_all(&log), [batch(20)]);
+    let (log, recovery) = open();
+    assert_eq!(recovery.damaged[0].offsets, 0..1);
+    assert_eq!(read_all(&log), [batch(20), batch(21)]);
 }
 
 #[test]
 fn damaged_or_missing_indexes_cost_time_only() {
     let disk = MemoryDisk::new();
-    filled(&disk, 10);
+    flushed(&disk, 10);
     for (name, damaged_len) in [("00000000000000000000.index", 5), ("00000000000000000003.timeindex", 0)] {
         disk.open(&Path::new("v/q").join(name)).unwrap().set_len(damaged_len).unwrap();
     }
@@ -282,13 +347,80 @@ fn damaged_or_missing_indexes_cost_time_only() {
 }
 
 #[test]
-fn on_disk_the_leader_epoch_covers_the_base_offset() {
+fn on_disk_is_what_was_appended_under_leader_epoch_zero() {
     let disk = MemoryDisk::new();
-    filled(&disk, 2);
+    let (mut log, _) = open(&disk);
+    let (from_producer, _) = RecordBatch::parse(batch(0)).unwrap();
+    log.append(from_producer.with_leader_epoch(-1).bytes()).unwrap();
+    log.append(&batch(1)).unwrap();
     let content = disk::read_all(&*disk.open(Path::new("v/q/00000000000000000000.log")).unwrap()).unwrap();
-    let first = &content[..100];
-    assert_eq!(first[12..16], crc_fast::crc32_iscsi(&first[..12]).to_be_bytes());
-    assert_eq!((&first[..12], &first[16..]), (&batch(0)[..12], &batch(0)[16..]));
+    assert_eq!(content, [batch(0), batch(1)].concat());
+}
+
+#[test]
+fn a_gap_on_disk_is_a_batch_without_records() {
+    let disk = MemoryDisk::new();
+    let mut log = filled(&disk, 1);
+    log.append(&batch(5)).unwrap();
+    let content = disk::read_all(&*disk.open(Path::new("v/q/00000000000000000000.log")).unwrap()).unwrap();
+    let (gap, _) = RecordBatch::parse(content[100..].to_vec().into()).unwrap();
+    gap.verify().unwrap();
+    assert_eq!((gap.base_offset(), gap.next_offset(), gap.len_bytes()), (1, 5, 61));
+    assert_eq!((gap.record_count(), gap.records().count(), gap.max_timestamp()), (0, 0, -1));
+    assert_eq!(read_all(&log), [batch(0), batch(5)]);
+    assert_eq!(log.reader().offset_for_time(-1).unwrap(), Some((0, 0)));
+}
+
+#[test]
+fn a_sealed_segment_that_ends_too_early_between_two_batches_is_damaged() {
+    let disk = MemoryDisk::new();
+    flushed(&disk, 10);
+    disk.open(Path::new("v/q/00000000000000000003.log")).unwrap().set_len(200).unwrap();
+    let (log, _) = open(&disk);
+    assert_eq!(read_all(&log).len(), 9);
+    let file = "v/q/00000000000000000003.log".into();
+    assert_eq!(log.reader().take_damage(), [Damage { file, position: 200, bytes: 0, offsets: 5..6 }]);
+}
+
+#[test]
+fn a_batch_that_went_to_another_place_is_not_served() {
+    let disk = MemoryDisk::new();
+    flushed(&disk, 10);
+    // Whole in itself, but the one from offset 4 lies where that from offset 3 should.
+    let file = disk.open(Path::new("v/q/00000000000000000003.log")).unwrap();
+    file.write_all_at(&batch(4), 0).unwrap();
+    let (log, _) = open(&disk);
+    let offsets: Vec<_> = batches_of(&log).iter().map(RecordBatch::base_offset).collect();
+    assert_eq!(offsets.iter().filter(|offset| **offset == 4).count(), 1);
+    assert_eq!(log.reader().take_damage()[0].offsets.start, 3);
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_segment_or_its_index_misleads_no_read() {
+    let disk = MemoryDisk::new();
+    flushed(&disk, 10);
+    let batches: Vec<_> = (0..10).map(batch).collect();
+    for (suffix, hits) in [("log", true), ("index", false), ("timeindex", false)] {
+        let path = format!("v/q/00000000000000000003.{suffix}");
+        let file = disk.open(Path::new(&path)).unwrap();
+        for position in 0..file.len().unwrap() {
+            for bit in 0..8 {
+                change_byte(&*file, position, 1 << bit);
+                let (log, _) = open(&disk);
+                let hit = hits.then_some(3 + position as usize / 100);
+                for from in 0..10usize {
+                    let read = log.reader().read(from as i64, 1).unwrap();
+                    let expected = from + usize::from(hit == Some(from));
+                    assert_eq!(
+                        read[0].bytes(),
+                        &batches[expected],
+                        "{path}: bit {bit} of {position}, from {from}"
+                    );
+                }
+                change_byte(&*file, position, 1 << bit);
+            }
+        }
+    }
 }
 
 #[test]
@@ -328,6 +460,17 @@ fn two_threads_read_while_one_writes() {
 
 fn config() -> LogConfig {
     LogConfig { segment_bytes: SEGMENT_BYTES, index_interval_bytes: 50, verify_sealed: false }
+}
+
+fn dirty_files(log: &mut Log) -> usize {
+    log.take_dirty().unwrap().file_count()
+}
+
+/// A log whose segments were flushed.
+fn flushed(disk: &MemoryDisk, batches: i64) -> Log {
+    let mut log = filled(disk, batches);
+    log.take_dirty().unwrap().flush(disk).unwrap();
+    log
 }
 
 fn open(disk: &MemoryDisk) -> (Log, Recovery) {
@@ -378,8 +521,11 @@ fn segment_names(disk: &MemoryDisk) -> Vec<String> {
 }
 
 fn flip_bit(disk: &MemoryDisk, path: &str, position: u64) {
-    let file = disk.open(Path::new(path)).unwrap();
+    change_byte(&*disk.open(Path::new(path)).unwrap(), position, 0x10);
+}
+
+fn change_byte(file: &dyn DiskFile, position: u64, bits: u8) {
     let mut byte = [0];
     file.read_at(&mut byte, position).unwrap();
-    file.write_all_at(&[byte[0] ^ 0x10], position).unwrap();
+    file.write_all_at(&[byte[0] ^ bits], position).unwrap();
 }

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::recovery::Damage;
 use crate::error::LogError;
+use crate::scan::NO_OFFSET_LIMIT;
 use crate::segment::Segment;
 
 /// Damage kept until somebody asks. Beyond it more would not tell an operator more.
@@ -66,10 +67,6 @@ impl View {
         self.segments.write().push(segment);
     }
 
-    pub(super) fn is_first_segment(&self, segment: &Arc<Segment>) -> bool {
-        Arc::ptr_eq(&self.segments.read()[0], segment)
-    }
-
     /// Takes the first segments, as many as `may_go` says, but never the last one.
     pub(super) fn remove_first(
         &self,
@@ -117,7 +114,7 @@ fn place(segments: &[Arc<Segment>], index: usize) -> Placed {
     let next = segments.get(index + 1);
     Placed {
         segment: segments[index].clone(),
-        offset_limit: next.map_or(i64::MAX, |next| next.base_offset),
+        offset_limit: next.map_or(NO_OFFSET_LIMIT, |next| next.base_offset),
         is_last: next.is_none(),
     }
 }

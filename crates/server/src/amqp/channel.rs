@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use cauce_amqp::ContentAssembler;
-use cauce_broker::QueueHandle;
+use cauce_broker::{Memory, QueueHandle};
+use cauce_core::message::Charge;
 use cauce_core::queue::{ConsumerId, SharedLimit};
 
 use super::confirms::Confirms;
@@ -22,6 +23,29 @@ pub(super) enum Mode {
 pub(super) struct Transaction {
     pub(super) publishes: Vec<OwnedPublish>,
     pub(super) settles: Vec<PendingSettle>,
+    charges: Option<[Charge; 2]>,
+}
+
+/// More than open transactions may hold.
+#[derive(Debug)]
+pub(super) struct TooMuch;
+
+impl Transaction {
+    /// Keeps the message for the commit, and charges it to the memory of the node until then.
+    pub(super) fn publish(&mut self, publish: OwnedPublish, memory: &Memory) -> Result<(), TooMuch> {
+        let bytes = size_of::<OwnedPublish>()
+            + publish.exchange.len()
+            + publish.routing_key.len()
+            + publish.properties.len()
+            + publish.body.len();
+        if memory.transactions().bytes() + bytes > memory.transactions_bytes_max() {
+            return Err(TooMuch);
+        }
+        let fresh = || [memory.gauge().charge(0), memory.transactions().charge(0)];
+        self.charges.get_or_insert_with(fresh).iter_mut().for_each(|charge| charge.grow(bytes));
+        self.publishes.push(publish);
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
@@ -50,7 +74,11 @@ pub(super) struct Unsettled {
 
 #[derive(Debug)]
 pub(super) struct Channel {
+    /// Which of the channels that had its number; answers to an earlier one are not for it.
+    pub(super) life: u32,
     pub(super) content: ContentAssembler,
+    /// For the part of a body that has come.
+    pub(super) body_charges: Option<[Charge; 2]>,
     pub(super) mode: Mode,
     /// By delivery tag, from `first_tag` on; `None` is settled.
     unsettled: VecDeque<Option<Unsettled>>,
@@ -67,9 +95,11 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(body_bytes_max: u64) -> Channel {
+    pub(super) fn new(life: u32, body_bytes_max: u64) -> Channel {
         Channel {
+            life,
             content: ContentAssembler::new(body_bytes_max),
+            body_charges: None,
             mode: Mode::Plain,
             unsettled: VecDeque::new(),
             first_tag: 1,

@@ -29,11 +29,13 @@ pub(super) struct Confirms {
     publishes: VecDeque<Publish>,
     /// Something is done and not told.
     news: bool,
+    /// Whoever tells it knows that there is news.
+    announced: bool,
 }
 
 impl Confirms {
     pub(super) fn new() -> Confirms {
-        Confirms { front: 1, publishes: VecDeque::new(), news: false }
+        Confirms { front: 1, publishes: VecDeque::new(), news: false, announced: false }
     }
 
     /// The number of the next publish, which went to so many queues.
@@ -63,8 +65,14 @@ impl Confirms {
         }
     }
 
+    /// Whether there is something to tell, and nobody asked this since it was last told.
+    pub(super) fn has_first_news(&mut self) -> bool {
+        self.news && !std::mem::replace(&mut self.announced, true)
+    }
+
     /// Everything that can be told now: one cumulative ack for the front, the rest one by one.
     pub(super) fn tell(&mut self, mut say: impl FnMut(Confirm)) {
+        self.announced = false;
         if !std::mem::take(&mut self.news) {
             return;
         }

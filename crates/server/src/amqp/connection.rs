@@ -8,35 +8,41 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cauce_amqp::frame::{self, HEARTBEAT_FRAME};
 use cauce_amqp::method::*;
-use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
-use cauce_amqp::{Content, ContentAssembler, Frame, FrameKind};
 use cauce_broker::{Alarms, ConfirmTag, Event, Link, Node, QueueHandle, Vhost};
-use cauce_core::queue::{ConsumerId, Outcome};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use cauce_core::queue::ConsumerId;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Limits;
-use super::channel::{Channel, Mode, OwnedPublish};
+use super::channel::{Channel, Mode};
 use super::confirms::Confirm;
-use super::consume::{Consumer, Getting, Outbox, REPLY_TO, Settling};
-use super::fault::Fault;
+use super::consume::Consumer;
+use super::fault::{Fault, no_queue};
+use super::get::Getting;
 use super::handshake::Session;
-use super::publish::{Author, Publisher, parse_expiration};
+use super::outbox::Outbox;
+use super::publish::Publisher;
+use super::reply_to::is_reply_queue;
+use super::settle::Settling;
+
+/// Why a client is not listened to. What it sends meanwhile is read only to hear that it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// Memory or disk is short, and it publishes.
+    Alarm,
+    /// A queue has no room for what it published, or has not answered it.
+    Queue,
+    /// It must take what it asked for first.
+    Client,
+}
 
 /// Events taken from the mailbox at a time.
 const EVENTS_MAX: usize = 64;
-
-/// The sequence number of publishes that a transaction waits for; those of confirms begin at 1.
-const COMMIT: u64 = 0;
-
-/// How long a client has to answer `connection.close`.
-const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 pub(super) struct Connection {
     pub(super) id: u64,
@@ -45,14 +51,14 @@ pub(super) struct Connection {
     pub(super) user: String,
     pub(super) limits: Limits,
     pub(super) frame_max: u32,
-    channel_max: u16,
-    heartbeat: Duration,
+    pub(super) channel_max: u16,
+    pub(super) heartbeat: Duration,
     /// Whether the client understands `basic.cancel` from us, and `connection.blocked`.
     pub(super) hears_cancel: bool,
     hears_blocked: bool,
-    peer: SocketAddr,
-    stream: TcpStream,
-    input: Vec<u8>,
+    pub(super) peer: SocketAddr,
+    pub(super) stream: TcpStream,
+    pub(super) input: Vec<u8>,
     pub(super) out: Outbox,
     pub(super) channels: HashMap<u16, Channel>,
     pub(super) consumers: HashMap<ConsumerId, Consumer, foldhash::fast::RandomState>,
@@ -63,14 +69,20 @@ pub(super) struct Connection {
     pub(super) settling: Settling,
     pub(super) link: Link,
     mailbox: UnboundedReceiver<Event>,
-    /// Publishes of a transaction that queues have not answered.
-    committing: usize,
     alarms: watch::Receiver<Alarms>,
+    /// Channels with a body that has come in part.
+    pub(super) bodies: usize,
+    /// Channels with confirms to tell.
+    pub(super) told_soon: Vec<u16>,
+    /// Channels opened so far.
+    pub(super) lives: u32,
+    /// The client says nothing more.
+    pub(super) at_end: bool,
     /// Only who publishes is stopped by an alarm.
-    publishes: bool,
+    pub(super) publishes: bool,
     told_blocked: bool,
-    last_heard: Instant,
-    last_said: Instant,
+    pub(super) last_heard: Instant,
+    pub(super) last_said: Instant,
 }
 
 impl Connection {
@@ -99,7 +111,10 @@ impl Connection {
             settling: Settling::default(),
             link,
             mailbox,
-            committing: 0,
+            bodies: 0,
+            told_soon: Vec::new(),
+            lives: 0,
+            at_end: false,
             alarms,
             publishes: false,
             told_blocked: false,
@@ -130,8 +145,13 @@ impl Connection {
             }
             self.out.fill(&mut self.channels, &mut self.consumers, self.frame_max);
             self.write_some()?;
+            // What a client that left had published is taken first.
+            if self.at_end && (self.input.is_empty() || matches!(self.pause(), None | Some(Pause::Client))) {
+                return Ok(());
+            }
             let wake_at = self.next_heartbeat();
-            let reads = !self.is_stopped_by_alarm() && !self.is_held_up();
+            let reads = self.reads();
+            let waits_for_room = !self.publisher.backlog.is_empty();
             tokio::select! {
                 biased;
                 count = self.mailbox.recv_many(&mut events, EVENTS_MAX) => {
@@ -141,11 +161,16 @@ impl Connection {
                     }
                     self.tell_confirms();
                 }
+                () = self.publisher.backlog.hand_over_one(), if waits_for_room => {
+                    self.hand_over();
+                }
                 ready = self.stream.readable(), if reads => {
                     ready?;
-                    if self.read_some()? == Some(0) {
-                        return Ok(());
-                    }
+                    self.read_some()?;
+                }
+                broken = self.stream.ready(Interest::ERROR), if !reads => {
+                    broken?;
+                    return Err(self.broken());
                 }
                 ready = self.stream.writable(), if !self.out.is_empty() => ready?,
                 changed = self.alarms.changed() => drop(changed),
@@ -154,88 +179,39 @@ impl Connection {
         }
     }
 
-    fn is_stopped_by_alarm(&self) -> bool {
-        self.publishes && self.alarms.borrow().any()
+    /// Why nothing the client says is acted upon for now, if so.
+    pub(super) fn pause(&self) -> Option<Pause> {
+        // A body that has begun may end, or those that have begun could fill the memory and wait for each other.
+        let alarm = || self.publishes && self.bodies == 0 && self.alarms.borrow().any();
+        self.held_up().or_else(|| alarm().then_some(Pause::Alarm))
     }
 
-    /// Whether the client must take what it asked for before it is heard again.
-    fn is_held_up(&self) -> bool {
-        self.out.is_full() || !self.getting.is_empty()
-    }
-
-    /// `Some(0)` at the end of the stream, `None` if there is nothing yet.
-    fn read_some(&mut self) -> Result<Option<usize>, Fault> {
-        if self.input.capacity() - self.input.len() < self.limits.read_bytes / 2 {
-            self.input.reserve(self.limits.read_bytes);
-        }
-        match self.stream.try_read_buf(&mut self.input) {
-            Ok(count) => {
-                self.last_heard = Instant::now();
-                Ok(Some(count))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error.into()),
+    /// The same but for alarms, which are looked at once a turn.
+    pub(super) fn held_up(&self) -> Option<Pause> {
+        if !self.publisher.backlog.is_empty() || !self.getting.is_empty() {
+            Some(Pause::Queue)
+        } else if self.out.is_full() {
+            Some(Pause::Client)
+        } else {
+            None
         }
     }
 
-    fn write_some(&mut self) -> Result<(), Fault> {
-        while !self.out.is_empty() {
-            match self.stream.try_write(self.out.bytes()) {
-                Ok(count) => {
-                    self.out.written(count);
-                    self.last_said = Instant::now();
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
-            if self.out.is_empty() {
-                self.out.report_sent(&mut self.consumers);
-                self.out.fill(&mut self.channels, &mut self.consumers, self.frame_max);
-            }
+    /// Everything gathered goes to its queues, in order. False if some of it waits for a full queue.
+    pub(super) fn hand_over(&mut self) -> bool {
+        self.publisher.flush(&self.vhost, &self.link);
+        let over = self.publisher.backlog.is_empty();
+        if over {
+            self.settling.flush();
         }
-        Ok(())
+        over
     }
 
-    /// Acts on every whole frame that was read; true once the client said goodbye.
-    async fn take_input(&mut self) -> Result<bool, Fault> {
-        if self.input.is_empty() || self.is_held_up() {
-            return Ok(false);
+    /// The same, and waits for the queues that are full.
+    pub(super) async fn hand_over_all(&mut self) {
+        while !self.hand_over() {
+            self.publisher.backlog.hand_over_one().await;
         }
-        self.publisher.start_turn();
-        // Taken out, so that frames can be read from it while the connection changes.
-        let mut input = std::mem::take(&mut self.input);
-        let mut at = 0;
-        let mut ended = Ok(false);
-        while !self.is_held_up() {
-            match frame::parse(&input[at..], self.frame_max) {
-                Ok(Some((frame, size))) => {
-                    at += size;
-                    ended = self.take_frame(frame).await;
-                    if !matches!(ended, Ok(false)) {
-                        break;
-                    }
-                    if self.publisher.is_full() {
-                        self.publisher.flush(&self.vhost, &self.link).await;
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    ended = Err(error.into());
-                    break;
-                }
-            }
-        }
-        self.hand_over().await;
-        self.tell_confirms();
-        input.drain(..at);
-        self.input = input;
-        ended
-    }
-
-    /// Everything gathered goes to its queues.
-    pub(super) async fn hand_over(&mut self) {
-        self.publisher.flush(&self.vhost, &self.link).await;
-        self.settling.flush();
     }
 
     /// Hears what queues said so far.
@@ -246,186 +222,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits until all that was published and settled is as safe as it gets.
-    pub(super) async fn hand_over_and_flush(&mut self, settled: &[Arc<QueueHandle>]) -> Result<(), Fault> {
-        self.hand_over().await;
-        while self.committing > 0 {
-            let event = self.mailbox.recv().await.expect("the connection holds a sender itself");
-            self.hear(event)?;
-        }
-        for queue in settled {
-            queue.status().await;
-        }
-        self.node.flush().await;
-        Ok(())
-    }
-
-    async fn take_frame(&mut self, frame: Frame<'_>) -> Result<bool, Fault> {
-        if frame.kind == FrameKind::Heartbeat {
-            return match frame.channel {
-                0 => Ok(false),
-                _ => Err(Fault::connection(ReplyCode::FrameError, "heartbeat on a channel")),
-            };
-        }
-        if frame.channel == 0 {
-            return self.take_connection_frame(frame);
-        }
-        match self.take_channel_frame(frame).await {
-            Err(Fault::Channel { code, text }) => {
-                self.close_channel(frame, code, &text);
-                Ok(false)
-            }
-            other => other.map(|()| false),
-        }
-    }
-
-    fn take_connection_frame(&mut self, frame: Frame<'_>) -> Result<bool, Fault> {
-        if frame.kind != FrameKind::Method {
-            return Err(Fault::connection(ReplyCode::UnexpectedFrame, "content on channel 0"));
-        }
-        match Method::decode(frame.payload)? {
-            Method::ConnectionClose(_) => {
-                self.say(0, ConnectionCloseOk {});
-                self.write_some()?;
-                Ok(true)
-            }
-            Method::ConnectionUpdateSecret(_) => {
-                self.say(0, ConnectionUpdateSecretOk {});
-                Ok(false)
-            }
-            method => {
-                tracing::warn!(peer = %self.peer, method = method.name(), "a method out of its turn on channel 0");
-                let text = "unexpected method in connection state running";
-                Err(Fault::connection(ReplyCode::ChannelError, text))
-            }
-        }
-    }
-
-    async fn take_channel_frame(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
-        let number = frame.channel;
-        let Some(channel) = self.channels.get_mut(&number) else {
-            return self.open_channel(frame);
-        };
-        if channel.closing {
-            return self.take_closing_frame(frame);
-        }
-        match frame.kind {
-            FrameKind::Method => match decode_publish(frame.payload) {
-                Some(publish) => {
-                    let publish = publish?;
-                    if publish.immediate {
-                        return Err(Fault::connection(ReplyCode::NotImplemented, "immediate=true"));
-                    }
-                    Ok(channel.content.publish(&publish)?)
-                }
-                None => {
-                    channel.content.method()?;
-                    self.take_method(number, Method::decode(frame.payload)?).await
-                }
-            },
-            FrameKind::Header | FrameKind::Body => self.take_content(frame),
-            FrameKind::Heartbeat => unreachable!("heartbeats were dealt with before"),
-        }
-    }
-
-    /// Publishes the message if it is whole with what came.
-    fn take_content(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
-        let number = frame.channel;
-        // Taken out and put back, since the message borrows from it.
-        let mut content = std::mem::replace(&mut self.channel(number).content, ContentAssembler::new(0));
-        let whole = match frame.kind {
-            FrameKind::Header => content.header(frame.payload),
-            _ => content.body(frame.payload),
-        };
-        let result = match whole {
-            Ok(Some(message)) => self.publish(number, &message),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error.into()),
-        };
-        self.channel(number).content = content;
-        result
-    }
-
     /// The channel of a frame that was found to come on an open one.
     pub(super) fn channel(&mut self, number: u16) -> &mut Channel {
         self.channels.get_mut(&number).expect("the frame came on an open channel")
-    }
-
-    fn open_channel(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
-        let number = frame.channel;
-        if self.channels.len() >= self.channel_max.into() {
-            let text = format!(
-                "number of channels opened ({}) has reached the negotiated channel_max ({})",
-                self.channels.len(),
-                self.channel_max
-            );
-            return Err(Fault::connection(ReplyCode::NotAllowed, text));
-        }
-        let opens = frame.kind == FrameKind::Method
-            && matches!(Method::decode(frame.payload)?, Method::ChannelOpen(_));
-        if !opens {
-            return Err(Fault::connection(ReplyCode::ChannelError, "expected 'channel.open'"));
-        }
-        self.channels.insert(number, Channel::new(self.limits.body_bytes_max));
-        self.say(number, ChannelOpenOk {});
-        Ok(())
-    }
-
-    /// While we wait for `channel.close-ok`, all else on the channel is let by.
-    fn take_closing_frame(&mut self, frame: Frame<'_>) -> Result<(), Fault> {
-        if frame.kind != FrameKind::Method {
-            return Ok(());
-        }
-        match Method::decode(frame.payload)? {
-            Method::ChannelCloseOk(_) => drop(self.channels.remove(&frame.channel)),
-            Method::ChannelClose(_) => {
-                self.channels.remove(&frame.channel);
-                self.say(frame.channel, ChannelCloseOk {});
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn publish(&mut self, number: u16, content: &Content<'_>) -> Result<(), Fault> {
-        self.publishes = true;
-        let channel = self.channel(number);
-        if let Mode::Transaction(transaction) = &mut channel.mode {
-            transaction.publishes.push(OwnedPublish::from(content));
-            return Ok(());
-        }
-        self.publish_now(number, content)
-    }
-
-    /// Routes the message and gathers it for its queues.
-    pub(super) fn publish_now(&mut self, number: u16, content: &Content<'_>) -> Result<(), Fault> {
-        let summary = PropertiesSummary::parse(content.properties)?;
-        if summary.reply_to == Some(REPLY_TO) {
-            let properties = self.with_reply_queue(number, content.properties)?;
-            return self.publish_now(
-                number,
-                &Content { properties: &properties, body: (&*content.body).into(), ..*content },
-            );
-        }
-        let ttl_ms = summary.expiration.map(parse_expiration).transpose()?;
-        let author = Author { vhost: &self.vhost, node: &self.node, user: &self.user };
-        let route = self.publisher.route(author, content, &summary)?;
-        if route.is_empty() && content.mandatory {
-            self.out.say_return(number, self.frame_max, content);
-        }
-        let channel = self.channel(number);
-        let tag = match &mut channel.mode {
-            Mode::Confirm(confirms) => {
-                Some(ConfirmTag { channel: number, sequence: confirms.published(route.len() as u32) })
-            }
-            Mode::Transaction(_) => {
-                self.committing += route.len();
-                Some(ConfirmTag { channel: number, sequence: COMMIT })
-            }
-            Mode::Plain => None,
-        };
-        self.publisher.add(content, &summary, ttl_ms, &route, tag);
-        Ok(())
     }
 
     fn hear(&mut self, event: Event) -> Result<(), Fault> {
@@ -434,15 +233,7 @@ impl Connection {
             Event::Got { token, delivery, ready } => self.answer_get(token, delivery, ready),
             Event::Confirmed(confirms) => {
                 for (tag, taken) in confirms {
-                    if tag.sequence == COMMIT {
-                        self.committing -= 1;
-                        continue;
-                    }
-                    if let Some(Channel { mode: Mode::Confirm(confirms), .. }) =
-                        self.channels.get_mut(&tag.channel)
-                    {
-                        confirms.answered(tag.sequence, taken);
-                    }
+                    self.confirmed(tag, taken);
                 }
             }
             Event::Cancelled { consumer } => self.cancelled(consumer),
@@ -452,9 +243,22 @@ impl Connection {
         Ok(())
     }
 
-    fn tell_confirms(&mut self) {
-        for (&number, channel) in &mut self.channels {
-            let Mode::Confirm(confirms) = &mut channel.mode else {
+    fn confirmed(&mut self, tag: ConfirmTag, taken: bool) {
+        let channel = self.channels.get_mut(&tag.channel).filter(|channel| channel.life == tag.life);
+        let Some(Channel { mode: Mode::Confirm(confirms), .. }) = channel else {
+            return;
+        };
+        confirms.answered(tag.sequence, taken);
+        if confirms.has_first_news() {
+            self.told_soon.push(tag.channel);
+        }
+    }
+
+    pub(super) fn tell_confirms(&mut self) {
+        for number in self.told_soon.drain(..) {
+            let Some(Channel { mode: Mode::Confirm(confirms), closing: false, .. }) =
+                self.channels.get_mut(&number)
+            else {
                 continue;
             };
             confirms.tell(|confirm| match confirm {
@@ -486,115 +290,13 @@ impl Connection {
         self.told_blocked = alarms.any();
     }
 
-    fn next_heartbeat(&self) -> Instant {
-        if self.heartbeat.is_zero() {
-            return Instant::now() + Duration::from_secs(86_400);
-        }
-        (self.last_said + self.heartbeat / 2).min(self.last_heard + self.heartbeat * 2)
-    }
-
-    fn keep_alive(&mut self) -> Result<(), Fault> {
-        if self.heartbeat.is_zero() {
-            return Ok(());
-        }
-        let now = Instant::now();
-        if self.is_stopped_by_alarm() {
-            // We do not read, so silence says nothing.
-            self.last_heard = now;
-        }
-        if now >= self.last_heard + self.heartbeat * 2 {
-            let text = format!("missed heartbeats from client, timeout: {}s", self.heartbeat.as_secs());
-            tracing::warn!(peer = %self.peer, "{text}");
-            return Err(Fault::Gone(std::io::Error::new(std::io::ErrorKind::TimedOut, text)));
-        }
-        if now >= self.last_said + self.heartbeat / 2 {
-            self.last_said = now;
-            if self.out.is_empty() {
-                self.out.raw(&HEARTBEAT_FRAME);
-            }
-        }
-        Ok(())
-    }
-
-    fn close_channel(&mut self, frame: Frame<'_>, code: ReplyCode, text: &str) {
-        let (class_id, method_id) = match frame.kind {
-            FrameKind::Method => Method::decode(frame.payload).map_or((0, 0), |method| method.id()),
-            _ => BasicPublish::ID,
-        };
-        tracing::info!(peer = %self.peer, channel = frame.channel, code = code.code(), "closing a channel: {text}");
-        self.fail_channel(frame.channel, code, text, (class_id, method_id));
-    }
-
-    /// Tells the client the channel is over and gives back what it held.
-    pub(super) fn fail_channel(&mut self, number: u16, code: ReplyCode, text: &str, method: (u16, u16)) {
-        self.drop_channel_state(number);
-        let reply_text = shorten(text);
-        let close =
-            ChannelClose { reply_code: code.code(), reply_text, class_id: method.0, method_id: method.1 };
-        self.out.say(number, close);
-    }
-
-    /// The channel gives back what it held; it stays known as closing.
-    pub(super) fn drop_channel_state(&mut self, number: u16) {
-        let Some(channel) = self.channels.get_mut(&number) else {
-            return;
-        };
-        channel.closing = true;
-        channel.content.reset();
-        let mut unsettled = channel.take_all();
-        if let Mode::Transaction(transaction) = &mut channel.mode {
-            unsettled.extend(transaction.settles.drain(..).flat_map(|settle| settle.unsettled));
-        }
-        let consumers = channel.consumers.clone();
-        // The queues forget the consumers first, so that nothing given back is given out to them again.
-        for id in consumers {
-            if let Some(consumer) = self.consumers.get(&id) {
-                consumer.queue.forget_consumer(id);
-            }
-            self.drop_consumer(id);
-        }
-        self.settling.add(unsettled, Outcome::Release);
-        self.settling.flush();
-    }
-
-    async fn say_close(&mut self, code: ReplyCode, text: &str) {
-        let reply_text = shorten(text);
-        self.say(0, ConnectionClose { reply_code: code.code(), reply_text, class_id: 0, method_id: 0 });
-        let _ = tokio::time::timeout(CLOSE_WAIT, self.wait_for_close_ok()).await;
-    }
-
-    async fn wait_for_close_ok(&mut self) -> std::io::Result<()> {
-        let bytes = self.out.take_bytes();
-        self.stream.write_all(&bytes).await?;
-        // Frames that were under way are let by, unread; only the goodbye matters.
-        let mut input = std::mem::take(&mut self.input);
-        loop {
-            let mut at = 0;
-            while let Ok(Some((frame, size))) = frame::parse(&input[at..], self.frame_max) {
-                at += size;
-                let over = frame.channel == 0
-                    && matches!(
-                        Method::decode(frame.payload),
-                        Ok(Method::ConnectionCloseOk(_) | Method::ConnectionClose(_))
-                    );
-                if over {
-                    return Ok(());
-                }
-            }
-            input.drain(..at);
-            if input.len() > self.frame_max as usize || self.stream.read_buf(&mut input).await? == 0 {
-                return Ok(());
-            }
-        }
-    }
-
     async fn leave(&mut self) {
-        // What was published before the end counts, though nobody will be told.
-        self.hand_over().await;
         let numbers: Vec<u16> = self.channels.keys().copied().collect();
         for number in numbers {
             self.drop_channel_state(number);
         }
+        // What was published before the end counts, though nobody will be told.
+        self.hand_over_all().await;
         // What queues sent meanwhile goes back; what they send from now on bounces.
         self.mailbox.close();
         while let Ok(event) = self.mailbox.try_recv() {
@@ -619,15 +321,9 @@ impl Connection {
 
     /// The queue of that name, if this connection may use it.
     pub(super) fn queue(&self, name: &str) -> Result<Arc<QueueHandle>, Fault> {
+        if is_reply_queue(name) {
+            return Err(no_queue(name, &self.vhost.name));
+        }
         Ok(self.vhost.topology().queue_for(name, self.id)?.handle.clone())
     }
-}
-
-/// Reply texts are short strings.
-fn shorten(text: &str) -> &str {
-    let mut end = text.len().min(255);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }

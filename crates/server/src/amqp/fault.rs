@@ -107,3 +107,7 @@ pub(super) fn subscribe_fault(error: SubscribeError, queue: &str, vhost: &str) -
         ),
     }
 }
+
+pub(super) fn no_queue(name: &str, vhost: &str) -> Fault {
+    Fault::new(ReplyCode::NotFound, format!("no queue '{name}' in vhost '{vhost}'"))
+}

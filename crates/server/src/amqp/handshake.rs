@@ -25,9 +25,6 @@ const HANDSHAKE_BYTES_MAX: usize = 256 << 10;
 /// As clients of AMQP 0-9 wrote it; RabbitMQ takes it for 0-9-1 too.
 const OLD_PROTOCOL_HEADER: [u8; 8] = *b"AMQP\x01\x01\x00\x09";
 
-/// Seconds we propose between heartbeats; the client decides.
-const HEARTBEAT_S: u16 = 60;
-
 /// A client that is known and welcome.
 pub(super) struct Session {
     pub(super) peer: SocketAddr,
@@ -169,7 +166,8 @@ impl Handshake<'_> {
             let text = format!("malformed {} response", start.mechanism);
             return Err(Fault::connection(ReplyCode::SyntaxError, text));
         };
-        let loopback_only = credentials.user == cauce_broker::GUEST && !is_loopback(self.peer.ip());
+        let users = &self.node.users;
+        let loopback_only = users.is_loopback_only(credentials.user) && !is_loopback(self.peer.ip());
         let known = self.node.users.authenticate(credentials.user, credentials.password).is_ok();
         if known && !loopback_only {
             return Ok(Some(credentials.user.to_owned()));
@@ -194,8 +192,8 @@ impl Handshake<'_> {
     }
 
     async fn tune(&mut self) -> Result<ConnectionTuneOk, Fault> {
-        let Limits { channel_max, frame_max, .. } = self.limits;
-        self.say(ConnectionTune { channel_max, frame_max, heartbeat: HEARTBEAT_S }).await?;
+        let Limits { channel_max, frame_max, heartbeat_s, .. } = self.limits;
+        self.say(ConnectionTune { channel_max, frame_max, heartbeat: heartbeat_s }).await?;
         let payload = self.read_method().await?;
         let Method::ConnectionTuneOk(tuned) = Method::decode(&payload)? else {
             return Err(out_of_order("connection.tune-ok"));

@@ -1,41 +1,33 @@
 //! Every method a client may send on a channel, and what it is answered.
 
-use std::sync::Arc;
-
 use cauce_amqp::method::*;
 use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, RawTable};
-use cauce_broker::QueueHandle;
-use cauce_core::Value;
 use cauce_core::access::{Operation, Resource};
 use cauce_core::exchange::{Destination, ExchangeKind};
 use cauce_core::queue::Outcome;
-use cauce_core::topology::{ExchangeSpec, QueueSpec};
+use cauce_core::topology::{ExchangeSpec, QueueSpec, TopologyError};
+use cauce_core::{Table, Value, names};
 
 use super::channel::{Mode, OwnedPublish, Transaction};
 use super::confirms::Confirms;
 use super::connection::Connection;
 use super::fault::Fault;
 use super::publish::{Author, parse_expiration};
+use super::reply_to::{REPLY_TO, is_reply_queue};
+use super::settle::places;
 
 impl Connection {
     pub(super) async fn take_method(&mut self, number: u16, method: Method<'_>) -> Result<(), Fault> {
         match method {
-            Method::BasicAck(ack) => {
-                return self.settle(number, ack.delivery_tag, ack.multiple, Outcome::Accept);
-            }
+            Method::BasicAck(ack) => self.settle(number, ack.delivery_tag, ack.multiple, Outcome::Accept),
             Method::BasicNack(nack) => {
-                return self.settle(number, nack.delivery_tag, nack.multiple, unwanted(nack.requeue));
+                self.settle(number, nack.delivery_tag, nack.multiple, unwanted(nack.requeue))
             }
             Method::BasicReject(reject) => {
-                return self.settle(number, reject.delivery_tag, false, unwanted(reject.requeue));
+                self.settle(number, reject.delivery_tag, false, unwanted(reject.requeue))
             }
-            _ => {}
-        }
-        // All else may depend on what was published and settled before it.
-        self.hand_over().await;
-        match method {
             Method::ChannelClose(_) => {
                 self.drop_channel_state(number);
                 self.channels.remove(&number);
@@ -71,7 +63,6 @@ impl Connection {
             Method::QueueDeclare(declare) => self.declare_queue(number, declare).await,
             Method::QueueBind(bind) => {
                 let name = self.queue_name(number, bind.queue)?;
-                self.queue(&name)?;
                 // An unnamed queue is bound by its own name, if no key is given either.
                 let key = if bind.queue.is_empty() && bind.routing_key.is_empty() {
                     &name
@@ -83,9 +74,6 @@ impl Connection {
             }
             Method::QueueUnbind(unbind) => {
                 let name = self.queue_name(number, unbind.queue)?;
-                if self.vhost.topology().queue(&name).is_some() {
-                    self.queue(&name)?;
-                }
                 let from = Destination::queue(&name);
                 self.unbind(&from, unbind.exchange, unbind.routing_key, unbind.arguments).await?;
                 self.say_unless(false, number, QueueUnbindOk {})
@@ -142,8 +130,11 @@ impl Connection {
         }
         let arguments = declare.arguments.decode()?;
         let kind = ExchangeKind::parse(declare.kind, &arguments)?;
+        refuse_default_exchange(name)?;
         self.check(Operation::Configure, Resource::Exchange(name))?;
-        if let Some(alternate) = arguments.get("alternate-exchange").and_then(|value| value.as_str()) {
+        let exists = self.vhost.topology().exchange(name).is_some();
+        let alternate = arguments.get("alternate-exchange").and_then(|value| value.as_str());
+        if let Some(alternate) = alternate.filter(|_| !exists) {
             self.check(Operation::Read, Resource::Exchange(name))?;
             self.check(Operation::Write, Resource::Exchange(alternate))?;
         }
@@ -154,18 +145,33 @@ impl Connection {
     }
 
     async fn delete_exchange(&mut self, number: u16, delete: ExchangeDelete<'_>) -> Result<(), Fault> {
+        self.vhost.topology().check_deletion(delete.exchange)?;
         self.check(Operation::Configure, Resource::Exchange(delete.exchange))?;
         self.vhost.delete_exchange(delete.exchange, delete.if_unused)?.wait().await;
         self.say_unless(delete.no_wait, number, ExchangeDeleteOk {})
     }
 
-    fn check_binding(&self, destination: &Destination, source: &str) -> Result<(), Fault> {
+    /// Permissions come before what there is, so that nobody learns of names that are not theirs.
+    fn check_binding(&self, destination: &Destination, source: &str, key: &str) -> Result<(), Fault> {
         let target = match destination {
             Destination::Queue(name) => Resource::Queue(name),
             Destination::Exchange(name) => Resource::Exchange(name),
         };
         self.check(Operation::Write, target)?;
-        self.check(Operation::Read, Resource::Exchange(source))
+        if let Destination::Exchange(name) = destination {
+            refuse_default_exchange(name)?;
+        }
+        refuse_default_exchange(source)?;
+        self.check(Operation::Read, Resource::Exchange(source))?;
+        if self
+            .vhost
+            .topology()
+            .exchange(source)
+            .is_some_and(|entry| entry.spec().kind == ExchangeKind::Topic)
+        {
+            self.node.users.check_topic(&self.user, &self.vhost.name, Operation::Read, source, key)?;
+        }
+        Ok(())
     }
 
     async fn bind(
@@ -175,7 +181,10 @@ impl Connection {
         key: &str,
         arguments: RawTable<'_>,
     ) -> Result<(), Fault> {
-        self.check_binding(&destination, source)?;
+        self.check_binding(&destination, source, key)?;
+        if let Destination::Queue(name) = &destination {
+            self.queue(name)?;
+        }
         self.vhost.bind(source, destination, key, arguments.decode()?)?.wait().await;
         Ok(())
     }
@@ -187,12 +196,23 @@ impl Connection {
         key: &str,
         arguments: RawTable<'_>,
     ) -> Result<(), Fault> {
-        self.check_binding(destination, source)?;
+        self.check_binding(destination, source, key)?;
+        if let Destination::Queue(name) = destination
+            && !is_reply_queue(name)
+            && self.vhost.topology().queue(name).is_some()
+        {
+            self.queue(name)?;
+        }
         self.vhost.unbind(source, destination, key, arguments.decode()?)?.wait().await;
         Ok(())
     }
 
     async fn declare_queue(&mut self, number: u16, declare: QueueDeclare<'_>) -> Result<(), Fault> {
+        if is_reply_queue(declare.queue) {
+            self.check_reply_queue(declare.queue)?;
+            let answer = QueueDeclareOk { queue: declare.queue, message_count: 0, consumer_count: 1 };
+            return self.say_unless(declare.no_wait, number, answer);
+        }
         let queue = if declare.passive {
             let name = self.queue_name(number, declare.queue)?;
             let queue = self.queue(&name)?;
@@ -204,21 +224,19 @@ impl Connection {
             if is_stream && self.vhost.topology().queue(declare.queue).is_none() {
                 return Err(Fault::connection(ReplyCode::NotImplemented, "x-queue-type=stream"));
             }
-            // The node chooses names that everybody may use.
-            if !declare.queue.is_empty() {
-                self.check(Operation::Configure, Resource::Queue(declare.queue))?;
-            }
-            if let Some(exchange) = arguments.get("x-dead-letter-exchange").and_then(|value| value.as_str()) {
-                self.check(Operation::Read, Resource::Queue(declare.queue))?;
-                self.check(Operation::Write, Resource::Exchange(exchange))?;
-            }
+            let chosen = declare.queue.is_empty().then(|| format!("amq.gen-{}", self.node.random_name()));
+            let name = chosen.as_deref().unwrap_or(declare.queue);
+            self.check_queue_declaration(name, chosen.is_none(), &arguments)?;
             let spec = QueueSpec {
                 durable: declare.durable,
                 exclusive_owner: declare.exclusive.then_some(self.id),
                 auto_delete: declare.auto_delete,
                 arguments,
             };
-            let (queue, saved) = self.vhost.declare_queue(declare.queue, spec, self.id)?;
+            let (queue, saved) = match chosen.is_some() {
+                true => self.vhost.add_queue(name, spec)?,
+                false => self.vhost.declare_queue(name, spec, self.id)?,
+            };
             saved.wait().await;
             queue.touch();
             queue
@@ -240,6 +258,20 @@ impl Connection {
         Ok(())
     }
 
+    fn check_queue_declaration(&self, name: &str, by_client: bool, arguments: &Table) -> Result<(), Fault> {
+        let exists = self.vhost.topology().queue(name).is_some();
+        if by_client && !exists && names::is_reserved(name) {
+            return Err(TopologyError::ReservedName { what: "queue", name: name.to_owned() }.into());
+        }
+        self.check(Operation::Configure, Resource::Queue(name))?;
+        let dead_letters = arguments.get("x-dead-letter-exchange").and_then(|value| value.as_str());
+        if let Some(exchange) = dead_letters.filter(|_| !exists) {
+            self.check(Operation::Read, Resource::Queue(name))?;
+            self.check(Operation::Write, Resource::Exchange(exchange))?;
+        }
+        Ok(())
+    }
+
     async fn purge_queue(&mut self, number: u16, purge: QueuePurge<'_>) -> Result<(), Fault> {
         let name = self.queue_name(number, purge.queue)?;
         self.check(Operation::Read, Resource::Queue(&name))?;
@@ -251,6 +283,9 @@ impl Connection {
     async fn delete_queue(&mut self, number: u16, delete: QueueDelete<'_>) -> Result<(), Fault> {
         let name = self.queue_name(number, delete.queue)?;
         self.check(Operation::Configure, Resource::Queue(&name))?;
+        if is_reply_queue(&name) {
+            return self.say_unless(delete.no_wait, number, QueueDeleteOk { message_count: 0 });
+        }
         let deleted = self.vhost.delete_queue(&name, self.id, delete.if_unused, delete.if_empty).await?;
         let message_count = saturated(deleted);
         self.say_unless(delete.no_wait, number, QueueDeleteOk { message_count })
@@ -327,31 +362,40 @@ impl Connection {
     async fn commit(&mut self, number: u16) -> Result<(), Fault> {
         let transaction = self.transaction(number)?;
         // All or nothing: what cannot be published is found before anything is.
-        if let Err(fault) = self.check_publishes(&transaction.publishes) {
-            let channel = self.channel(number);
-            channel.mode = Mode::Transaction(transaction);
+        if let Err(fault) = self.check_publishes(number, &transaction.publishes) {
+            self.channel(number).mode = Mode::Transaction(transaction);
             return Err(fault);
         }
+        // What others published and settled goes before.
+        self.hand_over_all().await;
         self.publisher.start_turn();
-        for publish in &transaction.publishes {
-            self.publish_now(number, &publish.content())?;
+        let mut publishes = transaction.publishes.iter();
+        let gathered = publishes.try_for_each(|publish| self.publish_now(number, &publish.content()));
+        let mut parts = self.publisher.take_parts(&self.vhost);
+        if let Err(fault) = gathered {
+            // An exchange went since the check.
+            self.channel(number).mode = Mode::Transaction(transaction);
+            return Err(fault);
         }
-        let mut settled: Vec<Arc<QueueHandle>> = Vec::new();
+        let places = transaction.settles.iter().map(|settle| places(&settle.unsettled)).sum();
         for settle in transaction.settles {
-            settled.extend(settle.unsettled.iter().map(|one| one.queue.clone()));
-            self.settle_now(number, settle.unsettled, settle.outcome);
+            self.settling.add(settle.unsettled, settle.outcome);
         }
-        settled.dedup_by(|one, other| Arc::ptr_eq(one, other));
-        self.hand_over_and_flush(&settled).await?;
+        self.settling.add_to(&mut parts, self.node.memory().gauge());
+        self.node.commit(parts).await;
+        self.release_places(number, places);
         self.say(number, TxCommitOk {});
         Ok(())
     }
 
-    fn check_publishes(&mut self, publishes: &[OwnedPublish]) -> Result<(), Fault> {
-        let author = Author { vhost: &self.vhost, node: &self.node, user: &self.user };
+    pub(super) fn check_publishes(&mut self, number: u16, publishes: &[OwnedPublish]) -> Result<(), Fault> {
         for publish in publishes {
             let summary = PropertiesSummary::parse(&publish.properties)?;
             summary.expiration.map(parse_expiration).transpose()?;
+            if summary.reply_to == Some(REPLY_TO) {
+                self.with_reply_queue(number, &publish.properties)?;
+            }
+            let author = Author { vhost: &self.vhost, node: &self.node, user: &self.user };
             self.publisher.route(author, &publish.content(), &summary)?;
         }
         Ok(())
@@ -366,6 +410,13 @@ impl Connection {
         }
         self.say(number, TxRollbackOk {});
         Ok(())
+    }
+}
+
+fn refuse_default_exchange(name: &str) -> Result<(), Fault> {
+    match name {
+        names::DEFAULT_EXCHANGE => Err(TopologyError::DefaultExchange.into()),
+        _ => Ok(()),
     }
 }
 

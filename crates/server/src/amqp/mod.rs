@@ -1,13 +1,22 @@
 //! AMQP 0-9-1: the listener and its connections.
 
+mod backlog;
 mod channel;
 mod confirms;
 mod connection;
 mod consume;
 mod fault;
+mod frames;
+mod get;
 mod handshake;
 mod methods;
+mod outbox;
 mod publish;
+mod reply_to;
+mod settle;
+mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,13 +35,21 @@ pub(crate) struct Limits {
     pub(crate) frame_max: u32,
     pub(crate) channel_max: u16,
     pub(crate) body_bytes_max: u64,
+    /// Seconds we propose between heartbeats; the client decides.
+    pub(crate) heartbeat_s: u16,
     /// Bytes read from a socket at a time.
     pub(crate) read_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { frame_max: 131_072, channel_max: 2047, body_bytes_max: 128 << 20, read_bytes: 128 << 10 }
+        Limits {
+            frame_max: 131_072,
+            channel_max: 2047,
+            body_bytes_max: 128 << 20,
+            heartbeat_s: 60,
+            read_bytes: 128 << 10,
+        }
     }
 }
 

@@ -7,14 +7,19 @@ use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, DecodeError, carbon_copies, strip_bcc};
 use cauce_broker::{
-    ConfirmTag, EnvelopeFacts, Link, QueueHandle, Receipts, Vhost, clock, delay_ms, with_copies,
+    ConfirmTag, EnvelopeFacts, Link, Part, QueueHandle, Receipts, Share, Vhost, clock, delay_ms, with_copies,
 };
 use cauce_core::access::{Operation, Resource};
+use cauce_core::exchange::ExchangeKind;
 use cauce_core::message::{BlockBuilder, Message, Traits};
 use cauce_core::queue::Picks;
 use cauce_core::topology::Routed;
 
+use super::backlog::Backlog;
+use super::channel::{Mode, OwnedPublish, TooMuch};
+use super::connection::Connection;
 use super::fault::Fault;
+use super::reply_to::REPLY_TO;
 
 /// Routes remembered at a time; past it all are forgotten.
 const ROUTES_MAX: usize = 1024;
@@ -26,10 +31,10 @@ type FastHash = foldhash::fast::RandomState;
 
 pub(super) type Route = Arc<[Arc<QueueHandle>]>;
 
-/// Routes of one generation of the topology.
+/// Routes that hold for one generation of the topology and one of the permissions.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
-    generation: u64,
+    generation: (u64, u64),
     /// By exchange, then by routing key.
     by_name: HashMap<Box<str>, HashMap<Box<str>, Route, FastHash>, FastHash>,
     count: usize,
@@ -60,8 +65,9 @@ struct Group {
     tags: Vec<Option<ConfirmTag>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Publisher {
+    pub(super) backlog: Backlog,
     block: BlockBuilder,
     groups: Vec<Group>,
     routes: Routes,
@@ -74,6 +80,64 @@ pub(super) struct Author<'a> {
     pub(super) vhost: &'a Arc<Vhost>,
     pub(super) node: &'a cauce_broker::Node,
     pub(super) user: &'a str,
+}
+
+impl Connection {
+    pub(super) fn publish(&mut self, number: u16, content: &Content<'_>) -> Result<(), Fault> {
+        self.publishes = true;
+        if matches!(self.channel(number).mode, Mode::Transaction(_)) {
+            return self.keep_for_commit(number, OwnedPublish::from(content));
+        }
+        self.publish_now(number, content)
+    }
+
+    /// A publish of a transaction is refused at once if it cannot be.
+    fn keep_for_commit(&mut self, number: u16, publish: OwnedPublish) -> Result<(), Fault> {
+        self.check_publishes(number, std::slice::from_ref(&publish))?;
+        let memory = self.node.memory();
+        let channel = self.channels.get_mut(&number).expect("the content came on an open channel");
+        let Mode::Transaction(transaction) = &mut channel.mode else {
+            return Ok(());
+        };
+        transaction.publish(publish, memory).map_err(|TooMuch| {
+            let text = format!(
+                "open transactions hold more than {} bytes, all they may have together",
+                memory.transactions_bytes_max()
+            );
+            Fault::new(ReplyCode::PreconditionFailed, text)
+        })
+    }
+
+    /// Routes the message and gathers it for its queues.
+    pub(super) fn publish_now(&mut self, number: u16, content: &Content<'_>) -> Result<(), Fault> {
+        let summary = PropertiesSummary::parse(content.properties)?;
+        if summary.reply_to == Some(REPLY_TO) {
+            let properties = self.with_reply_queue(number, content.properties)?;
+            return self.publish_now(
+                number,
+                &Content { properties: &properties, body: (&*content.body).into(), ..*content },
+            );
+        }
+        let ttl_ms = summary.expiration.map(parse_expiration).transpose()?;
+        let author = Author { vhost: &self.vhost, node: &self.node, user: &self.user };
+        let route = self.publisher.route(author, content, &summary)?;
+        if route.is_empty() && content.mandatory {
+            self.out.say_return(number, self.frame_max, content);
+        }
+        let channel = self.channels.get_mut(&number).expect("the content came on it");
+        let tag = match &mut channel.mode {
+            Mode::Confirm(confirms) => {
+                let sequence = confirms.published(route.len() as u32);
+                if confirms.has_first_news() {
+                    self.told_soon.push(number);
+                }
+                Some(ConfirmTag { channel: number, life: channel.life, sequence })
+            }
+            Mode::Transaction(_) | Mode::Plain => None,
+        };
+        self.publisher.add(content, &summary, ttl_ms, &route, tag);
+        Ok(())
+    }
 }
 
 impl Publisher {
@@ -93,8 +157,7 @@ impl Publisher {
         content: &Content<'_>,
         summary: &PropertiesSummary<'_>,
     ) -> Result<Route, Fault> {
-        check_author(author, summary)?;
-        let generation = author.vhost.generation();
+        let generation = (author.vhost.generation(), author.node.users.generation());
         if self.routes.generation != generation {
             self.routes = Routes { generation, ..Routes::default() };
         }
@@ -106,12 +169,10 @@ impl Publisher {
             }
             None => Vec::new(),
         };
-        if copies.is_empty()
-            && let Some(route) = self.routes.get(content)
-        {
-            return Ok(route.clone());
-        }
-        self.find_route(author, content, &copies)
+        let known = self.routes.get(content).filter(|_| copies.is_empty()).cloned();
+        let route = known.map_or_else(|| self.find_route(author, content, &copies), Ok)?;
+        check_author(author, summary)?;
+        Ok(route)
     }
 
     fn find_route(
@@ -124,12 +185,19 @@ impl Publisher {
         author.node.users.check(author.user, &author.vhost.name, Operation::Write, exchange)?;
         let keys = with_copies(content.routing_key, copies);
         let topology = author.vhost.topology();
-        if topology.exchange(content.exchange).is_some_and(|entry| entry.is_internal()) {
+        let entry = topology.exchange(content.exchange);
+        if entry.is_some_and(|entry| entry.is_internal()) {
             let text = format!(
                 "cannot publish to internal exchange '{}' in vhost '{}'",
                 content.exchange, author.vhost.name
             );
             return Err(Fault::new(ReplyCode::AccessRefused, text));
+        }
+        if entry.is_some_and(|entry| entry.spec().kind == ExchangeKind::Topic) {
+            for key in &keys {
+                let (vhost, exchange) = (&author.vhost.name, content.exchange);
+                author.node.users.check_topic(author.user, vhost, Operation::Write, exchange, key)?;
+            }
         }
         let routed = &mut self.routes.routed;
         routed.clear();
@@ -201,8 +269,18 @@ impl Publisher {
         &mut self.groups[at]
     }
 
-    /// Hands over what was gathered; waits for queues that are full.
-    pub(super) async fn flush(&mut self, vhost: &Vhost, link: &Link) {
+    /// What was gathered, as the parts of a transaction.
+    pub(super) fn take_parts(&mut self, vhost: &Vhost) -> Vec<Part> {
+        let block = self.block.finish(vhost.memory().gauge());
+        let part = |Group { queue, indices, .. }| {
+            let (block, picks) = (block.clone(), Picks::from_indices(&indices));
+            Part { queue, block, picks, settles: Vec::new() }
+        };
+        self.groups.drain(..).map(part).collect()
+    }
+
+    /// Hands over what was gathered. What finds its queue full is in the backlog then.
+    pub(super) fn flush(&mut self, vhost: &Vhost, link: &Link) {
         if self.block.is_empty() {
             return;
         }
@@ -212,7 +290,8 @@ impl Publisher {
                 true => Receipts::Nobody,
                 false => Receipts::Connection { link: link.clone(), tags },
             };
-            queue.publish(block.clone(), Picks::from_indices(&indices), receipts).await;
+            let picks = Picks::from_indices(&indices);
+            self.backlog.add(queue, Share { block: block.clone(), picks, receipts });
         }
     }
 }
@@ -242,4 +321,37 @@ pub(super) fn parse_expiration(text: &str) -> Result<u64, Fault> {
             format!("invalid expiration '{text}': not a number of milliseconds"),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use cauce_broker::{Flush, GUEST, Node, NodeConfig};
+    use cauce_core::access::Permissions;
+    use cauce_log::MemoryDisk;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_remembered_route_is_of_no_use_once_the_permission_is_gone() {
+        let config = NodeConfig { flush: Flush::Os, memory_bytes: 1 << 20, consumer_timeout_ms: None };
+        let node = Node::start(Arc::new(MemoryDisk::new()), config).unwrap();
+        let vhost = node.vhost("/").unwrap();
+        let author = Author { vhost: &vhost, node: &node, user: GUEST };
+        let mut publisher = Publisher::default();
+        let mut publish = || {
+            let content = Content {
+                exchange: "amq.direct",
+                routing_key: "k",
+                mandatory: false,
+                immediate: false,
+                properties: &[0, 0],
+                body: (&b""[..]).into(),
+            };
+            let summary = PropertiesSummary::parse(content.properties).unwrap();
+            publisher.route(author, &content, &summary).is_ok()
+        };
+        assert!(publish() && publish());
+        node.grant(GUEST, "/", &Permissions::parse(".*", "", ".*").unwrap()).unwrap().wait().await;
+        assert!(!publish());
+    }
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 /// The layout that docs/formats describes.
-const FORMAT_VERSION: &str = "1";
+const FORMAT_VERSION: &str = "2";
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DirectoryError {
+pub(crate) enum DirectoryError {
     #[error("data directory {}: {error}", path.display())]
     Io { path: PathBuf, error: io::Error },
     #[error("data directory {} is used by another process", path.display())]
@@ -21,9 +21,9 @@ pub(super) enum DirectoryError {
 
 /// Held for as long as the directory is ours.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "the lock goes when the file is closed")] File);
+pub(crate) struct Lock(#[expect(dead_code, reason = "the lock goes when the file is closed")] File);
 
-pub(super) fn claim(path: &Path) -> Result<Lock, DirectoryError> {
+pub(crate) fn claim(path: &Path) -> Result<Lock, DirectoryError> {
     let io = |error| DirectoryError::Io { path: path.to_owned(), error };
     fs::create_dir_all(path).map_err(io)?;
     let file =

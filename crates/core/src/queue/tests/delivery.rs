@@ -50,7 +50,7 @@ fn a_released_message_comes_back_to_its_place_and_says_so() {
             "deliver b to 1",
             "deliver c to 1",
             "deliver c again to 1",
-            "deliver c again to 1",
+            "deliver c again (2) to 1",
         ],
     );
 }

@@ -155,7 +155,7 @@ fn past_the_delivery_limit_a_message_leaves() {
     check(
         rules,
         "publish a; subscribe 1; release a; release a; release a",
-        &["deliver a to 1", "deliver a again to 1", "deliver a again to 1", "dead a DeliveryLimit"],
+        &["deliver a to 1", "deliver a again to 1", "deliver a again (2) to 1", "dead a DeliveryLimit"],
     );
 }
 
@@ -209,5 +209,47 @@ fn what_is_held_until_due_leaves_by_its_own_time_whatever_stands_before_it() {
             "load a",
             "dead a Due",
         ],
+    );
+}
+
+#[test]
+fn so_many_leave_at_a_time_and_the_rest_waits_where_it_is() {
+    let rules = Rules { leaving_max: Some(1), ..dead_letters() };
+    check(
+        rules,
+        "publish a b/ttl=5 c/ttl=5 d; get 1; at 10; count; timeout; get 2; reject a; count; \
+         dead_lettered b; dead_lettered a; dead_lettered c; count",
+        &[
+            "got 1 a, 3 wait",
+            "dead b Expired",
+            "ready 2 (2 bytes) held 1 leaving 1 lost 0",
+            "timeout None",
+            "ready 2 (2 bytes) held 0 leaving 2 lost 0",
+            "dead a Rejected",
+            "dead c Expired",
+            "got 2 d, 0 wait",
+            "ready 0 (0 bytes) held 1 leaving 0 lost 0",
+        ],
+    );
+    let rules = Rules { leaving_bytes_max: Some(5), ..most(1, Overflow::DropHead) };
+    check(
+        rules,
+        "publish a/size=3 b/size=3 c/size=3 d; count; dead_lettered a; close",
+        &[
+            "dead a MaxLength",
+            "dead b MaxLength",
+            "ready 2 (4 bytes) held 0 leaving 2 lost 0",
+            "dead c MaxLength",
+        ],
+    );
+}
+
+#[test]
+fn who_was_refused_leaves_even_with_the_queue() {
+    let rules = Rules { leaving_max: Some(1), ..dead_letters() };
+    check(
+        rules,
+        "publish a b; get 1; get 2; reject a b; close",
+        &["got 1 a, 1 wait", "got 2 b, 0 wait", "dead a Rejected", "dead b Rejected"],
     );
 }

@@ -5,4 +5,5 @@ mod random;
 mod script;
 mod shared_limit;
 mod stored;
+mod transaction;
 mod world;

@@ -1,6 +1,6 @@
 //! Random runs, with a log in memory, against a model that keeps one plain entry for each message.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -8,9 +8,15 @@ use super::world::{Item, SimulatedLog, block_of, name_of};
 use crate::message::Traits;
 use crate::queue::*;
 
+/// Priority, size, persistence and lifetime of a message.
+type Sketch = (u8, usize, bool, Option<u64>);
+
 #[derive(Debug, Clone)]
 enum Op {
-    Publish(Vec<(u8, usize, bool, Option<u64>)>),
+    Publish(Vec<Sketch>),
+    Prepare(Vec<Sketch>),
+    /// The so many-th of those that are not.
+    Commit(usize),
     Subscribe {
         id: u64,
         no_ack: bool,
@@ -28,8 +34,11 @@ enum Op {
     Purge,
     Pass(i64),
     Write,
+    /// What is in memory only is wanted in the log.
+    WriteAll,
     Stored,
     Evict,
+    Compact,
     Load(usize),
     Restart {
         certain: bool,
@@ -40,7 +49,9 @@ fn op() -> impl Strategy<Value = Op> {
     let message = (0u8..5, 0usize..9, prop::bool::weighted(0.8), prop::option::weighted(0.2, 0u64..40));
     let outcome = prop_oneof![Just(Outcome::Accept), Just(Outcome::Release), Just(Outcome::Reject)];
     prop_oneof![
-        6 => prop::collection::vec(message, 0..6).prop_map(Op::Publish),
+        6 => prop::collection::vec(message.clone(), 0..6).prop_map(Op::Publish),
+        2 => prop::collection::vec(message, 0..6).prop_map(Op::Prepare),
+        2 => (0usize..3).prop_map(Op::Commit),
         2 => (0u64..4, any::<bool>(), 0u32..4, 0u32..6)
             .prop_map(|(id, no_ack, prefetch, window)| Op::Subscribe { id, no_ack, prefetch, window }),
         1 => (0u64..4).prop_map(Op::Unsubscribe),
@@ -53,6 +64,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => Just(Op::Write),
         4 => Just(Op::Stored),
         4 => Just(Op::Evict),
+        2 => Just(Op::WriteAll),
+        3 => Just(Op::Compact),
         6 => (1usize..5).prop_map(Op::Load),
         1 => any::<bool>().prop_map(|certain| Op::Restart { certain }),
     ]
@@ -71,15 +84,26 @@ fn rules() -> impl Strategy<Value = Rules> {
         overflow,
         any::<bool>(),
         prop::option::weighted(0.3, 0u64..3),
+        (prop::option::weighted(0.3, 1u64..4), prop::option::weighted(0.3, 1u64..20)),
     )
         .prop_map(
-            |(priority_max, length_max, length_bytes_max, overflow, dead_letters, delivery_limit)| Rules {
+            |(
                 priority_max,
                 length_max,
                 length_bytes_max,
                 overflow,
                 dead_letters,
                 delivery_limit,
+                leaving,
+            )| Rules {
+                priority_max,
+                length_max,
+                length_bytes_max,
+                overflow,
+                dead_letters,
+                delivery_limit,
+                leaving_max: leaving.0,
+                leaving_bytes_max: leaving.1,
                 ..Rules::default()
             },
         )
@@ -100,6 +124,8 @@ proptest! {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
+    /// By a transaction that is not committed.
+    Prepared(u64),
     Ready,
     Held,
     /// On its way out, and whether somebody was told.
@@ -123,11 +149,13 @@ struct Run {
     now_ms: i64,
     log: SimulatedLog,
     written_upto: u64,
+    log_end: u64,
     load_from: Option<u64>,
     /// What is not reported as settled.
     model: BTreeMap<u64, Entry>,
     /// The step drops whatever waits.
     purging: bool,
+    transactions: u64,
     gets: u64,
     gets_answered: u64,
 }
@@ -141,9 +169,11 @@ impl Run {
             now_ms: 0,
             log: SimulatedLog::default(),
             written_upto: 0,
+            log_end: 0,
             load_from: None,
             model: BTreeMap::new(),
             purging: false,
+            transactions: 0,
             gets: 0,
             gets_answered: 0,
         }
@@ -152,7 +182,12 @@ impl Run {
     fn step(&mut self, op: Op) {
         let now_ms = self.now_ms;
         match op {
-            Op::Publish(messages) => self.publish(messages),
+            Op::Publish(messages) => self.publish(messages, None),
+            Op::Prepare(messages) => {
+                self.transactions += 1;
+                self.publish(messages, Some(self.transactions));
+            }
+            Op::Commit(nth) => self.commit(nth),
             Op::Subscribe { id, no_ack, prefetch, window } => {
                 let subscription = Subscription {
                     no_ack,
@@ -186,9 +221,12 @@ impl Run {
             Op::Write => {
                 self.log.write(&mut self.queue);
                 self.written_upto = self.queue.next_offset();
+                self.log_end = self.queue.log_end();
             }
-            Op::Stored => self.queue.stored(self.written_upto),
+            Op::WriteAll => self.queue.write_all(),
+            Op::Stored => self.queue.stored(self.log_end),
             Op::Evict => self.queue.evict(),
+            Op::Compact => self.queue.compact(),
             Op::Load(most) => {
                 if let Some(from) = self.load_from.take() {
                     self.log.answer(from, most, &mut self.queue, now_ms, &mut self.out);
@@ -200,7 +238,7 @@ impl Run {
         self.compare();
     }
 
-    fn publish(&mut self, messages: Vec<(u8, usize, bool, Option<u64>)>) {
+    fn publish(&mut self, messages: Vec<Sketch>, transaction: Option<u64>) {
         let mut items = Vec::new();
         for (n, (priority, body_bytes, persistent, ttl_ms)) in messages.into_iter().enumerate() {
             let traits = Traits { persistent, priority, ttl_ms, arrived_ms: self.now_ms };
@@ -209,26 +247,39 @@ impl Run {
         }
         // Every other message of the block, as routing would pick.
         let picks: Vec<u32> = (0..items.len() as u32).filter(|n| n % 3 != 1).collect();
+        let (block, all) = (block_of(&items), Picks::from_indices(&picks));
         let mut placed = Vec::new();
-        self.queue.publish(
-            &block_of(&items),
-            &Picks::from_indices(&picks),
-            self.now_ms,
-            &mut self.out,
-            &mut placed,
-        );
+        match transaction {
+            None => self.queue.publish(&block, &all, self.now_ms, &mut self.out, &mut placed),
+            Some(transaction) => self.queue.prepare(transaction, &block, &all, &mut placed),
+        }
         assert_eq!(placed.len(), picks.len());
         for (index, placed) in picks.into_iter().zip(placed) {
             if let Published::At(offset) = placed {
                 let entry = Entry {
                     item: items[index as usize].clone(),
-                    place: Place::Ready,
+                    place: transaction.map_or(Place::Ready, Place::Prepared),
                     returns: 0,
                     uncertain: false,
                 };
                 assert!(self.model.insert(offset, entry).is_none());
             }
         }
+    }
+
+    fn commit(&mut self, nth: usize) {
+        let prepared = self.model.values().filter_map(|entry| match entry.place {
+            Place::Prepared(transaction) => Some(transaction),
+            _ => None,
+        });
+        let prepared: BTreeSet<u64> = prepared.collect();
+        let Some(&transaction) = prepared.iter().nth(nth) else {
+            return;
+        };
+        for entry in self.model.values_mut().filter(|entry| entry.place == Place::Prepared(transaction)) {
+            entry.place = Place::Ready;
+        }
+        self.queue.commit(transaction, self.now_ms, &mut self.out);
     }
 
     fn settle(&mut self, outcome: Outcome, skip: usize, step: usize) {
@@ -256,7 +307,7 @@ impl Run {
         let leaving = self.offsets_in(|place| matches!(place, Place::Leaving(_, true)));
         if let Some(offset) = leaving.get(nth) {
             self.model.get_mut(offset).unwrap().place = Place::Done;
-            self.queue.dead_lettered(*offset, &mut self.out);
+            self.queue.dead_lettered(*offset, self.now_ms, &mut self.out);
         }
     }
 
@@ -264,16 +315,23 @@ impl Run {
     fn restart(&mut self, certain: bool) {
         self.log.write(&mut self.queue);
         self.written_upto = self.queue.next_offset();
-        let kept = self.log.kept_beyond(&self.queue);
+        self.log_end = self.written_upto;
+        for offset in self.offsets_in(|place| matches!(place, Place::Prepared(_))) {
+            self.model.remove(&offset);
+            self.log.kept.remove(&offset);
+        }
+        let (kept, past) = self.log.kept_beyond(&self.queue, certain);
         self.queue = Queue::new(self.rules.clone(), self.now_ms);
         self.load_from = None;
         self.gets_answered = self.gets;
-        self.queue.recover(self.written_upto, kept, certain, &mut self.out);
+        self.queue.recover(self.written_upto, kept, past, &mut self.out);
         self.model.retain(|_, entry| entry.item.traits.persistent);
         for entry in self.model.values_mut() {
-            entry.place = Place::Ready;
-            entry.returns = 0;
-            entry.uncertain = !certain;
+            entry.uncertain |= !certain || entry.place == Place::Held;
+            entry.place = match self.rules.is_past_delivery_limit(entry.returns) {
+                true => Place::Leaving(Reason::DeliveryLimit, false),
+                false => Place::Ready,
+            };
         }
     }
 
@@ -294,6 +352,7 @@ impl Run {
     /// Carries the effects out on the model; each must be right at its time.
     fn observe(&mut self) {
         let settled: RangeSet = self.take_settled();
+        self.log.note_returns(&mut self.out);
         for effect in self.out.drain().collect::<Vec<_>>() {
             match effect {
                 Effect::Deliver { no_ack, delivery, .. } => self.handed_out(&delivery, no_ack, &settled),
@@ -325,6 +384,7 @@ impl Run {
             let entry = &self.model[&offset];
             match entry.place {
                 Place::Done | Place::Held => {}
+                Place::Prepared(_) => panic!("{offset} went before its commit"),
                 Place::Leaving(..) => assert!(!self.rules.dead_letters, "dropped {offset}"),
                 Place::Ready if self.purging => {}
                 Place::Ready => self.check_drop(
@@ -396,12 +456,14 @@ impl Run {
         for (&offset, entry) in &self.model {
             let in_line = queue.line.runs().any(|run| run.contains(&offset));
             let places = [
+                queue.prepared.values().any(|prepared| prepared.contains(offset)),
                 in_line || queue.strays.contains(&offset),
                 queue.held.contains_key(&offset),
                 queue.leaving.contains_key(&offset),
                 queue.settled.contains(offset),
             ];
             let expected = [
+                matches!(entry.place, Place::Prepared(_)),
                 entry.place == Place::Ready,
                 entry.place == Place::Held,
                 matches!(entry.place, Place::Leaving(..)),
@@ -434,6 +496,9 @@ impl Run {
     fn check_at_rest(&self, waiting: &[(&u64, &Entry)]) {
         let bytes: u64 = waiting.iter().map(|(_, entry)| entry.item.body_bytes as u64).sum();
         assert_eq!(self.queue.ready_bytes(), bytes);
+        if self.queue.is_way_out_full() {
+            return assert!(self.queue.announced > 0);
+        }
         assert_eq!(self.gets, self.gets_answered);
         assert!(waiting.is_empty() || !self.queue.consumers.anyone_waiting());
         if self.rules.overflow == Overflow::DropHead {
@@ -444,6 +509,9 @@ impl Run {
     }
 
     fn drain(&mut self) {
+        while self.queue.prepared_count() > 0 {
+            self.step(Op::Commit(0));
+        }
         self.step(Op::Subscribe { id: 9, no_ack: false, prefetch: 0, window: 1_000_000 });
         while self.load_from.is_some() {
             self.step(Op::Load(3));

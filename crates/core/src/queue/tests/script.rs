@@ -1,6 +1,6 @@
 //! Commands and effects as words: the one place where stories touch the queue.
 //!
-//! Commands: `publish a b/p5/ttl=9/size=3/transient`, `subscribe 1 prefetch=1 priority=2 window=9 no_ack
+//! Commands: `publish a b/p5/ttl=9/size=3/transient`, `prepare 7 a b` (for a transaction), `commit 7`, `subscribe 1 prefetch=1 priority=2 window=9 no_ack
 //! exclusive`, `unsubscribe 1`, `get 7 no_ack`, `accept a`, `release a`, `reject a`, `sent 1 2`, `purge`,
 //! `at 500`, `write` (to the log), `stored`, `evict`, `load` (answers the load under way), `damage a` (in
 //! the log), `dead_lettered a`, `restart certain`, `close`, `count`, `settled`, `touch`, `timeout`.
@@ -68,7 +68,9 @@ impl World {
 
     fn run(&mut self, command: &str, words: &[&str]) {
         match command {
-            "publish" => self.publish(words),
+            "publish" => self.publish(words, None),
+            "prepare" => self.publish(&words[1..], Some(words[0].parse().unwrap())),
+            "commit" => self.queue.commit(words[0].parse().unwrap(), self.now_ms, &mut self.out),
             "subscribe" => self.subscribe(words),
             "unsubscribe" => self.queue.unsubscribe(consumer(words[0]), self.now_ms, &mut self.out),
             "sent" => {
@@ -82,7 +84,7 @@ impl World {
             "accept" => self.settle(words, Outcome::Accept),
             "release" => self.settle(words, Outcome::Release),
             "reject" => self.settle(words, Outcome::Reject),
-            "dead_lettered" => self.queue.dead_lettered(self.offsets[words[0]], &mut self.out),
+            "dead_lettered" => self.queue.dead_lettered(self.offsets[words[0]], self.now_ms, &mut self.out),
             "purge" => {
                 let purged = self.queue.purge(&mut self.out);
                 self.said.push(format!("purged {purged}"));
@@ -122,12 +124,16 @@ impl World {
         }
     }
 
-    fn publish(&mut self, words: &[&str]) {
+    fn publish(&mut self, words: &[&str], transaction: Option<u64>) {
         let items: Vec<Item> = words.iter().map(|word| item(word, self.now_ms)).collect();
         let picks = Picks::Run(0..items.len() as u32);
         let mut placed = Vec::new();
         let expected_base = self.queue.next_offset();
-        self.queue.publish(&block_of(&items), &picks, self.now_ms, &mut self.out, &mut placed);
+        let block = block_of(&items);
+        match transaction {
+            None => self.queue.publish(&block, &picks, self.now_ms, &mut self.out, &mut placed),
+            Some(transaction) => self.queue.prepare(transaction, &block, &picks, &mut placed),
+        }
         assert_eq!(placed.len(), items.len());
         let mut next = expected_base;
         for (item, placed) in items.into_iter().zip(placed) {
@@ -167,14 +173,15 @@ impl World {
     }
 
     fn restart(&mut self, certain: bool) {
-        let kept = self.log.kept_beyond(&self.queue);
+        let (kept, past) = self.log.kept_beyond(&self.queue, certain);
         let next = self.queue.next_offset();
         self.queue = Queue::new(self.rules.clone(), self.now_ms);
-        self.queue.recover(next, kept, certain, &mut self.out);
+        self.queue.recover(next, kept, past, &mut self.out);
     }
 
     fn note_effects(&mut self) {
         self.settled.extend(self.out.drain_settled());
+        self.log.note_returns(&mut self.out);
         for effect in self.out.drain().collect::<Vec<_>>() {
             let said = self.describe(effect);
             self.said.push(said);
@@ -205,8 +212,12 @@ impl World {
 }
 
 fn handed(delivery: &Delivery) -> String {
-    let again = if delivery.redelivered { " again" } else { "" };
-    name_of(&delivery.block, delivery.index) + again
+    let again = match (delivery.redelivered, delivery.returns) {
+        (false, _) => String::new(),
+        (true, 0 | 1) => " again".to_owned(),
+        (true, times) => format!(" again ({times})"),
+    };
+    name_of(&delivery.block, delivery.index) + &again
 }
 
 fn consumer(word: &str) -> ConsumerId {

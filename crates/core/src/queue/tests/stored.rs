@@ -1,7 +1,7 @@
 //! With a log behind it: what is written, let go of, loaded, and found again after a restart.
 
 use super::script::{check, dead_letters, most, plain};
-use crate::queue::Overflow;
+use crate::queue::{Overflow, Rules};
 
 #[test]
 fn evicted_messages_are_loaded_before_they_go() {
@@ -111,6 +111,46 @@ fn a_restart_keeps_what_was_written_and_not_settled() {
     check(plain(), &script("certain"), &[&before[..], &after[..]].concat());
     let again = ["deliver c again to 2", "deliver d again to 2", after[2], after[3]];
     check(plain(), &script("uncertain"), &[&before[..], &again[..]].concat());
+}
+
+#[test]
+fn a_clean_stop_remembers_who_was_given_out_and_any_stop_how_often() {
+    let script = |certain| {
+        format!(
+            "publish a b c d; subscribe 1 prefetch=2; release a; release a; write; stored; restart {certain}; load; \
+             subscribe 2"
+        )
+    };
+    let before = ["deliver a to 1", "deliver b to 1", "deliver a again to 1", "deliver a again (2) to 1"];
+    let after = |others: [&'static str; 3]| {
+        [&before[..], &["written a b c d", "load a", "deliver a again (2) to 2"], &others].concat()
+    };
+    let certain = ["deliver b again to 2", "deliver c to 2", "deliver d to 2"];
+    check(plain(), &script("certain"), &after(certain));
+    let uncertain = ["deliver b again to 2", "deliver c again to 2", "deliver d again to 2"];
+    check(plain(), &script("uncertain"), &after(uncertain));
+}
+
+#[test]
+fn what_was_leaving_for_its_returns_leaves_after_a_restart() {
+    let rules = Rules { delivery_limit: Some(1), ..dead_letters() };
+    check(
+        rules,
+        "publish a b; write; stored; subscribe 1; release a; release a; restart certain; load; load; count; \
+         dead_lettered a; settled",
+        &[
+            "written a b",
+            "deliver a to 1",
+            "deliver b to 1",
+            "deliver a again to 1",
+            "dead a DeliveryLimit",
+            "load b",
+            "load a",
+            "dead a DeliveryLimit",
+            "ready 1 (1 bytes) held 0 leaving 1 lost 0",
+            "settled [0..1]",
+        ],
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::message::{Block, BlockBuilder, Gauge, Message, Traits};
-use crate::queue::{Effects, Kept, Queue};
+use crate::queue::{Effects, Kept, Past, Queue, Reason};
 
 #[derive(Debug, Clone)]
 pub(super) struct Item {
@@ -34,6 +34,8 @@ pub(super) fn name_of(block: &Block, index: u32) -> String {
 #[derive(Debug, Default)]
 pub(super) struct SimulatedLog {
     pub(super) kept: BTreeMap<u64, Item>,
+    /// How often messages came back.
+    pub(super) returns: BTreeMap<u64, u32>,
 }
 
 impl SimulatedLog {
@@ -66,15 +68,37 @@ impl SimulatedLog {
         queue.loaded(from..upto, &block, &offsets, now_ms, out);
     }
 
-    /// What a restarted queue is told.
-    pub(super) fn kept_beyond(&self, queue: &Queue) -> Vec<Kept> {
-        let waiting = self.kept.iter().filter(|(offset, _)| !queue.settled().contains(**offset));
-        let kept = waiting.map(|(&offset, item)| Kept {
-            offsets: offset..offset + 1,
-            priority: item.traits.priority,
-            body_bytes: item.body_bytes as u64,
-            due_ms: item.traits.due_ms(),
-        });
-        kept.collect()
+    pub(super) fn note_returns(&mut self, out: &mut Effects) {
+        self.returns.extend(out.drain_returned());
+    }
+
+    /// What a restarted queue is told, after a clean stop (`certain`) or any other end.
+    pub(super) fn kept_beyond(&self, queue: &Queue, certain: bool) -> (Vec<Kept>, Past) {
+        let mut given_out = queue.given_out();
+        if !certain {
+            given_out.insert_range(0..queue.next_offset());
+        }
+        let mut past = Past { given_out, ..Past::default() };
+        let mut kept = Vec::new();
+        for (&offset, item) in &self.kept {
+            if queue.settled().contains(offset) || !item.traits.persistent {
+                continue;
+            }
+            let returns = self.returns.get(&offset).copied().unwrap_or(0);
+            if returns > 0 {
+                past.returns.insert(offset, returns);
+            }
+            if queue.rules().is_past_delivery_limit(returns) {
+                past.leaving.insert(offset, Reason::DeliveryLimit);
+                continue;
+            }
+            kept.push(Kept {
+                offsets: offset..offset + 1,
+                priority: item.traits.priority,
+                body_bytes: item.body_bytes as u64,
+                due_ms: item.traits.due_ms(),
+            });
+        }
+        (kept, past)
     }
 }

@@ -74,11 +74,30 @@ fn a_delayed_exchange_holds_once_and_then_routes_as_its_inner_kind() {
     let delayed = || Table::from_iter([("x-delay", Value::I32(5_000))]);
     let mut out = Routed::default();
     vhost.topology.route("later", &["order.new"], &delayed, &mut out).unwrap();
-    assert_eq!((out.queues.len(), out.delayed.as_deref()), (0, Some("later")));
+    assert_eq!((out.queues.len(), &*out.delayed), (0, &["later".into()][..]));
     assert!(out.depends_on_headers);
     vhost.topology.route_after_delay("later", &["order.new"], &delayed, &mut out).unwrap();
-    assert_eq!((out.queues, out.delayed), (vec!["q".to_owned()], None));
+    assert_eq!((out.queues, out.delayed), (vec!["q".to_owned()], Vec::new()));
     assert_eq!(vhost.routed("later", &["order.new"]), ["q"]);
+}
+
+#[test]
+fn every_delayed_exchange_on_the_way_holds_a_copy_once() {
+    let mut vhost = Vhost::with_queues(&["a", "b"]);
+    for (exchange, queue) in [("one", "a"), ("two", "b")] {
+        vhost.exchange(exchange, ExchangeKind::Delayed(Box::new(ExchangeKind::Fanout)));
+        vhost.bind("amq.fanout", Destination::exchange(exchange), "");
+        vhost.bind(exchange, Destination::queue(queue), "");
+    }
+    vhost.bind("one", Destination::exchange("two"), "");
+    let delayed = || Table::from_iter([("x-delay", Value::I32(5_000))]);
+    let mut out = Routed::default();
+    vhost.topology.route("amq.fanout", &[""], &delayed, &mut out).unwrap();
+    out.delayed.sort();
+    assert_eq!((out.queues.len(), &*out.delayed), (0, &["one".into(), "two".into()][..]));
+    // The delay is over for all that come behind.
+    vhost.topology.route_after_delay("one", &[""], &delayed, &mut out).unwrap();
+    assert_eq!((&*out.queues, out.delayed.len()), (&["a".to_owned(), "b".to_owned()][..], 0));
 }
 
 #[test]

@@ -1,0 +1,5 @@
+//! Whole connections over a node in memory.
+
+mod client;
+mod flow;
+mod random;
