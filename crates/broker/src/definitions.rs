@@ -10,6 +10,8 @@ mod read;
 #[cfg(test)]
 mod stories;
 
+use std::collections::BTreeMap;
+
 use cauce_amqp::table::{RawTable, encode_table};
 use cauce_core::Table;
 use cauce_core::access::{Permissions, TopicPermissions, User};
@@ -89,6 +91,33 @@ pub(crate) enum Change {
     },
     Binding(BindingChange),
     BindingGone(BindingChange),
+    Topic {
+        name: String,
+        #[serde(flatten)]
+        definition: TopicDefinition,
+    },
+    TopicGone {
+        name: String,
+    },
+    /// Ids below this may have been given to producers.
+    ProducerIds {
+        upto: i64,
+    },
+    /// Names this node, as the one of its cluster.
+    Cluster {
+        id: String,
+    },
+}
+
+/// A topic, but for its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TopicDefinition {
+    /// In hexadecimal.
+    pub(crate) id: String,
+    pub(crate) partitions: i32,
+    /// What it says itself, by name.
+    #[serde(default)]
+    pub(crate) config: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | queue task | a queue | connections, the storage thread, timers | connections, storage, other queues |
 //! | storage thread | every log, the definitions | queue tasks, virtual hosts | queue tasks |
+//! | partition task | one partition of a topic | connections, the storage thread | storage; readers look, or are woken |
 //! | virtual host | exchanges, queues, bindings, behind one short lock | connections | storage |
 //!
 //! Down, from a connection to a queue, may wait; up, from a queue to a connection, never does.
@@ -15,12 +16,15 @@ mod limits;
 mod memory;
 mod node;
 mod pace;
+mod producer_ids;
 mod queue_handle;
 mod queue_task;
 mod routing;
+mod settings;
 mod settled;
 mod storage;
 mod stored;
+pub mod stream;
 mod transactions;
 mod users;
 mod vhost;
@@ -34,6 +38,7 @@ pub use queue_handle::{
     ConfirmTag, DeleteError, Event, Link, QueueHandle, Receipts, Room, Share, Status, ToConsumer,
 };
 pub use routing::{EnvelopeFacts, with_copies};
+pub use settings::{NodeSettings, Settings};
 pub use storage::Flush;
 pub use transactions::Part;
 pub use users::{GUEST, Users, random_salt};

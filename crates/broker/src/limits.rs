@@ -45,6 +45,12 @@ pub(crate) const TRANSACTIONS_BYTES_MAX: usize = 1 << 30;
 pub(crate) const PAGING_PERCENT: usize = 40;
 pub(crate) const TIGHT_PERCENT: usize = 75;
 
+/// Bytes a partition writes until what it knows is written beside its log again.
+pub(crate) const SNAPSHOT_INTERVAL_BYTES: usize = 64 << 20;
+
+/// Partitions of one topic.
+pub(crate) const PARTITIONS_MAX: i32 = 10_000;
+
 /// Bytes of a definitions file.
 pub const DEFINITIONS_BYTES_MAX: usize = 64 << 20;
 

@@ -9,6 +9,7 @@ use cauce_core::access::{AccessError, PasswordHash, Permissions, TopicPermission
 use cauce_core::message::Message;
 use cauce_core::queue::{ConsumerId, Effects, Kept, Past, Queue, Reason, Rules};
 use cauce_core::range_set::RangeSet;
+use cauce_core::topic::TopicId;
 use cauce_core::topology::TopologyError;
 use cauce_log::{Disk, Journal, LogError, LogReader, Recovery};
 use parking_lot::{Mutex, RwLock};
@@ -20,11 +21,14 @@ use crate::definitions::{
     NOBODY, Plan, QueueDefinition, Step, VhostBlueprint, VhostDefinition,
 };
 use crate::memory::Memory;
+use crate::producer_ids::ProducerIds;
 use crate::queue_handle::{Event, Link};
 use crate::queue_task::QueueTask;
+use crate::settings::Settings;
 use crate::settled::Settled;
 use crate::storage::{self, Flush, QueueId, Storage};
 use crate::stored;
+use crate::stream::Topics;
 use crate::transactions::{Committed, Part, Transactions, TransactionsFile};
 use crate::users::{GUEST, Users, random_salt};
 use crate::vhost::{Saved, Vhost, delay_rules, rules};
@@ -67,22 +71,41 @@ pub enum StartError {
     Definition(#[from] serde_json::Error),
     #[error("a definition that cannot be applied: {0}")]
     Topology(#[from] TopologyError),
+    #[error("topic '{name}' cannot be brought back: {reason}")]
+    Topic { name: String, reason: String },
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct NodeConfig {
     pub flush: Flush,
     pub memory_bytes: usize,
     /// How long a consumer may hold a message where its queue does not say.
     pub consumer_timeout_ms: Option<u64>,
+    pub settings: Settings,
 }
 
-/// What queues and virtual hosts share.
+impl Default for NodeConfig {
+    fn default() -> NodeConfig {
+        NodeConfig {
+            flush: Flush::Always,
+            memory_bytes: 1 << 30,
+            consumer_timeout_ms: None,
+            settings: Settings::default(),
+        }
+    }
+}
+
+/// What queues, topics and virtual hosts share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) storage: Storage,
     pub(crate) memory: Memory,
     pub(crate) consumer_timeout_ms: Option<u64>,
+    pub(crate) settings: Settings,
+    pub(crate) topics: Topics,
+    pub(crate) producer_ids: ProducerIds,
+    /// Names this node, as the one of its cluster.
+    pub(crate) cluster: String,
     transactions: Transactions,
     next_id: AtomicU64,
     random: Random,
@@ -109,6 +132,10 @@ impl Shared {
         self.random.name()
     }
 
+    pub(crate) fn random_topic_id(&self) -> TopicId {
+        TopicId(self.random.bytes())
+    }
+
     /// Waits until all that was defined is back.
     pub(crate) async fn started(&self) {
         let _ = self.starting.acquire().await;
@@ -128,16 +155,20 @@ impl Random {
         self.state.hash_one(self.count.fetch_add(1, Ordering::Relaxed))
     }
 
+    fn bytes(&self) -> [u8; 16] {
+        (u128::from(self.next()) << 64 | u128::from(self.next())).to_be_bytes()
+    }
+
     fn name(&self) -> String {
         const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let number = u128::from(self.next()) << 64 | u128::from(self.next());
+        let number = u128::from_be_bytes(self.bytes());
         (0..22).map(|at| LETTERS[(number >> (at * 6)) as usize & 63] as char).collect()
     }
 }
 
 #[derive(Debug)]
 pub struct Node {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
     pub users: Users,
     /// Every connection that is open, by its number.
@@ -175,14 +206,19 @@ impl Node {
         });
         let next_id = last_id.max().unwrap_or(0) + 1;
         let blueprint = Blueprint::from_changes(changes)?;
+        let random = Random::default();
         let node = Arc::new(Node {
             shared: Arc::new(Shared {
                 storage,
                 memory: Memory::new(config.memory_bytes),
                 consumer_timeout_ms: config.consumer_timeout_ms,
+                settings: config.settings,
+                topics: Topics::default(),
+                producer_ids: ProducerIds::new(blueprint.free_producer_id),
+                cluster: blueprint.cluster.unwrap_or_else(|| random.name()),
                 transactions: Transactions::default(),
                 next_id: AtomicU64::new(next_id),
-                random: Random::default(),
+                random,
                 starting: Semaphore::new(0),
             }),
             vhosts: RwLock::default(),
@@ -193,7 +229,11 @@ impl Node {
         for (name, vhost) in blueprint.vhosts {
             node.raise(&disk, &name, vhost, &mut known)?;
         }
+        for (name, definition) in blueprint.topics {
+            node.raise_topic(&disk, &name, definition)?;
+        }
         node.remove_strangers(&disk)?;
+        node.remove_strange_partitions(&disk)?;
         node.shared.storage.send(storage::Job::Redefine { entries: node.snapshot() });
         node.shared.storage.begin(known.next);
         node.shared.transactions.start_at(known.next);
@@ -213,6 +253,7 @@ impl Node {
                 queue.stop().await;
             }
         }
+        self.stop_topics().await;
         self.flush().await;
         let transaction = self.shared.transactions.next();
         self.shared.storage.send(storage::Job::Stop { transaction });
@@ -242,6 +283,11 @@ impl Node {
 
     pub fn random_name(&self) -> String {
         self.shared.random_name()
+    }
+
+    /// Names this node, as the one of its cluster: the same for ever.
+    pub fn cluster(&self) -> &str {
+        &self.shared.cluster
     }
 
     /// Waits until all that was written before is as safe as [`Flush`] says.
@@ -398,7 +444,14 @@ impl Node {
                 VhostBlueprint { topology, delays: HashMap::new(), about: vhost.about() },
             )
         });
-        Blueprint { access: self.users.access(), vhosts: vhosts.collect() }
+        let topics = self.topics().all();
+        let topics = topics.iter().map(|topic| (topic.name.to_string(), topic.definition()));
+        Blueprint {
+            access: self.users.access(),
+            vhosts: vhosts.collect(),
+            topics: topics.collect(),
+            ..Blueprint::default()
+        }
     }
 
     fn add_vhost(&self, name: &str, about: About) -> Arc<Vhost> {
@@ -412,7 +465,15 @@ impl Node {
         let names =
             vhosts.iter().map(|vhost| Change::Vhost { name: vhost.name.to_string(), about: vhost.about() });
         let contents = vhosts.iter().flat_map(|vhost| vhost.snapshot());
-        names.chain(self.users.snapshot()).chain(contents).map(|change| change.encode()).collect()
+        let topics = self.topics().all();
+        let topics = topics
+            .iter()
+            .map(|topic| Change::Topic { name: topic.name.to_string(), definition: topic.definition() });
+        let ids = self.shared.producer_ids.change();
+        let cluster = Change::Cluster { id: self.shared.cluster.clone() };
+        let all =
+            names.chain(self.users.snapshot()).chain(contents).chain(topics).chain(ids).chain([cluster]);
+        all.map(|change| change.encode()).collect()
     }
 
     /// A virtual host with what the logs of its queues hold.

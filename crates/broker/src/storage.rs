@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use crate::limits::{STORAGE_BATCH_BYTES, TRIM_ACTIVE_BYTES_MIN};
 use crate::queue_handle::{Mailbox, QueueCommand};
 use crate::settled::{Notes, Settled, SettledFile};
+use crate::stream::{After, Location, PartitionFiles, PartitionJob, Stored};
 use crate::transactions::{Committed, TransactionsFile};
 
 /// When an answer may be given.
@@ -54,6 +55,8 @@ pub(crate) enum Job {
     Forget { queue: QueueId },
     /// Takes over the files of a queue that was recovered.
     Adopt { queue: QueueId, files: Box<QueueFiles> },
+    /// Something for the files of a partition.
+    Partition { at: Arc<Location>, job: PartitionJob },
     /// Appends to the definitions.
     Define { entry: Vec<u8>, done: oneshot::Sender<()> },
     /// Replaces the definitions by this snapshot.
@@ -77,6 +80,7 @@ impl Storage {
     ) -> Storage {
         let (jobs, inbox) = channel();
         let worker = Worker {
+            partitions: PartitionFiles::new(disk.clone()),
             disk,
             flush,
             definitions,
@@ -116,6 +120,7 @@ impl Storage {
 #[derive(Debug)]
 enum Answer {
     Stored { mailbox: Mailbox, upto: u64, bytes: usize, reader: LogReader },
+    PartitionStored(Stored),
     Done(oneshot::Sender<()>),
 }
 
@@ -132,6 +137,7 @@ struct Worker {
     definitions: Journal,
     transactions: TransactionsFile,
     queues: HashMap<QueueId, QueueFiles, foldhash::fast::RandomState>,
+    partitions: PartitionFiles,
     /// What the next flush is for. With `--flush os`, nothing.
     dirty: Dirty,
     answers: Vec<Answer>,
@@ -151,9 +157,11 @@ impl Worker {
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(job) = next {
-            if let Job::Append { charge, .. } = &job {
-                bytes += charge.bytes();
-            }
+            bytes += match &job {
+                Job::Append { charge, .. } => charge.bytes(),
+                Job::Partition { job, .. } => job.bytes(),
+                _ => 0,
+            };
             self.carry_out(job)?;
             next = if bytes < STORAGE_BATCH_BYTES { inbox.try_recv().ok() } else { None };
         }
@@ -201,6 +209,14 @@ impl Worker {
                 self.dirty.forget_below(&queue_dir(queue));
                 self.disk.remove_dir_all(&queue_dir(queue))?;
             }
+            Job::Partition { at, job } => {
+                let dirty = (self.flush == Flush::Always).then_some(&mut self.dirty);
+                match self.partitions.carry_out(&at, job, dirty)? {
+                    After::Nothing => {}
+                    After::Tell(stored) => self.answers.push(Answer::PartitionStored(stored)),
+                    After::Done(done) => self.answers.push(Answer::Done(done)),
+                }
+            }
             Job::Define { entry, done } => {
                 self.definitions.append(&[&entry])?;
                 self.soil_definitions();
@@ -226,6 +242,7 @@ impl Worker {
                 Answer::Stored { mailbox, upto, bytes, reader } => {
                     mailbox.send(QueueCommand::Stored { upto, bytes, reader })
                 }
+                Answer::PartitionStored(stored) => stored.tell(),
                 Answer::Done(done) => drop(done.send(())),
             }
         }
@@ -264,6 +281,7 @@ impl Worker {
         for files in self.queues.values_mut() {
             self.dirty.add(files.take_dirty()?);
         }
+        self.partitions.take_dirty(&mut self.dirty)?;
         self.dirty.add(self.definitions.take_dirty());
         Ok(mem::take(&mut self.dirty).flush(&*self.disk)?)
     }

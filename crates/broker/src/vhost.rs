@@ -23,6 +23,7 @@ use crate::node::Shared;
 use crate::queue_handle::{DeleteError, QueueHandle};
 use crate::queue_task::QueueTask;
 use crate::storage::{Job, QueueId, Storage};
+use crate::stream::TOPICS_VHOST;
 
 pub type Queues = Topology<Arc<QueueHandle>>;
 
@@ -189,6 +190,7 @@ impl Vhost {
         connection: u64,
     ) -> Result<(Arc<QueueHandle>, Saved), TopologyError> {
         let mut topology = self.change();
+        self.check_no_topic(name)?;
         let make = self.maker(name, &spec);
         let (declared, handle) = topology.guard.declare_queue(name, spec, connection, make)?;
         let saved = self.save_queue(&topology.guard, name, declared);
@@ -206,6 +208,14 @@ impl Vhost {
         let handle = topology.guard.add_queue(name, spec, make)?;
         let saved = self.save_queue(&topology.guard, name, Declared::New);
         Ok((handle, saved))
+    }
+
+    /// Topics and queues share their names. Called under the topology's lock, which who makes a topic holds too.
+    fn check_no_topic(&self, name: &str) -> Result<(), TopologyError> {
+        match &*self.name == TOPICS_VHOST && self.shared.topics.contains(name) {
+            true => Err(TopologyError::IsTopic { name: name.to_owned(), vhost: self.name.to_string() }),
+            false => Ok(()),
+        }
     }
 
     /// Starts the task of a queue, if it comes to that.

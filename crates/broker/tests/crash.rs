@@ -12,7 +12,7 @@ use cauce_core::exchange::{Destination, ExchangeKind};
 use cauce_core::queue::Outcome;
 use cauce_core::topology::ExchangeSpec;
 use cauce_log::MemoryDisk;
-use common::{CONFIG, Client, declare, number_of, run, start, start_with};
+use common::{Client, config, declare, number_of, run, start, start_with};
 
 const MESSAGES: u64 = 40;
 /// More than a segment of them.
@@ -65,7 +65,7 @@ fn a_confirm_covers_the_segment_that_was_filled_on_the_way() {
 
 /// A node whose queue holds confirmed messages in two segments.
 async fn fill(disk: &MemoryDisk, flush: Flush) -> Arc<Node> {
-    let node = start_with(disk, NodeConfig { flush, ..CONFIG });
+    let node = start_with(disk, NodeConfig { flush, ..config() });
     let queue = declare(&node, "orders", &[]).await;
     let mut client = Client::new();
     for _ in 0..LARGE_MESSAGES {

@@ -24,7 +24,7 @@ fn run(story: impl Future<Output = ()> + Send + 'static) {
 }
 
 fn start() -> Arc<Node> {
-    let config = NodeConfig { flush: Flush::Os, memory_bytes: 1 << 30, consumer_timeout_ms: None };
+    let config = NodeConfig { flush: Flush::Os, memory_bytes: 1 << 30, ..NodeConfig::default() };
     Node::start(Arc::new(MemoryDisk::new()), config).expect("an empty disk opens")
 }
 

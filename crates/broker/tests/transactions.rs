@@ -10,7 +10,7 @@ use cauce_broker::{Node, NodeConfig, Part, QueueHandle};
 use cauce_core::Value;
 use cauce_core::queue::{Outcome, Picks};
 use cauce_log::MemoryDisk;
-use common::{CONFIG, Client, block_of, declare, number_of, padded_block_of, run, start, start_with};
+use common::{Client, block_of, config, declare, number_of, padded_block_of, run, start, start_with};
 
 const ORDERS: u64 = 12;
 
@@ -149,7 +149,7 @@ fn transactions_at_random_stay_whole_over_many_lives() {
             disk.freeze_at_sync(cut);
             // With little memory all goes to the log and is read again.
             let memory_bytes = if model.chance.below(2) == 0 { 1 << 10 } else { 64 << 20 };
-            let config = NodeConfig { memory_bytes, ..CONFIG };
+            let config = NodeConfig { memory_bytes, ..config() };
             run(async { model.live(&disk, cut, config).await });
             disk = disk.crash((!cut.is_multiple_of(3)).then_some(cut + seed));
             run(async { model.look(&disk.crash(None)).await });

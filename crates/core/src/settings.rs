@@ -154,8 +154,6 @@ macro_rules! settings {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     settings! {
         /// For the tests.
         Sample {
@@ -166,6 +164,7 @@ mod tests {
 
     #[test]
     fn settings_are_read_and_shown_by_name() {
+        assert_eq!(Sample::NAMES.len(), 2);
         let mut sample = Sample::default();
         assert_eq!(sample.set("size", " 9 "), Ok(()));
         assert_eq!(sample.set("on", "TRUE"), Ok(()));

@@ -70,7 +70,8 @@ impl Dirty {
         self.superseded.retain(|path| !path.starts_with(dir));
     }
 
-    pub(crate) fn add_file(&mut self, file: Arc<dyn DiskFile>) {
+    /// A file of this disk whose content is to be durable.
+    pub fn add_file(&mut self, file: Arc<dyn DiskFile>) {
         self.files.insert(Arc::as_ptr(&file).addr(), file);
     }
 

@@ -89,8 +89,7 @@ impl Import {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
             // Nothing is published meanwhile, so any memory is enough.
-            let config =
-                NodeConfig { flush: Flush::Always, memory_bytes: 1 << 30, consumer_timeout_ms: None };
+            let config = NodeConfig { flush: Flush::Always, memory_bytes: 1 << 30, ..NodeConfig::default() };
             let node = Node::open(disk(&self.data), config)?;
             import(&node, &definitions, &self.file).await?;
             node.stop().await;

@@ -78,8 +78,10 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     let disk = Arc::new(FileDisk::new(config.data.clone(), FlushStrategy::Adaptive));
     let memory_bytes = config.memory_bytes;
     let consumer_timeout_ms = config.consumer_timeout_ms;
-    let node =
-        Node::open(disk.clone(), NodeConfig { flush: config.flush, memory_bytes, consumer_timeout_ms })?;
+    let node = Node::open(
+        disk.clone(),
+        NodeConfig { flush: config.flush, memory_bytes, consumer_timeout_ms, ..NodeConfig::default() },
+    )?;
     node.users.set_loopback_only(config.loopback_users);
     // Whoever brings definitions brings users: one that everybody knows would be a hole beside them.
     if to_import.is_some() && node.is_blank() {

@@ -9,7 +9,7 @@ use cauce_core::exchange::{Destination, ExchangeKind};
 use cauce_core::topology::{ExchangeSpec, QueueSpec, Topology, TopologyError};
 use cauce_log::{Disk, Journal};
 
-use super::{About, BindingChange, Change};
+use super::{About, BindingChange, Change, TopicDefinition};
 use crate::node::StartError;
 use crate::storage::QueueId;
 
@@ -17,6 +17,10 @@ use crate::storage::QueueId;
 pub struct Blueprint {
     pub(crate) access: Access,
     pub(crate) vhosts: BTreeMap<String, VhostBlueprint>,
+    pub(crate) topics: BTreeMap<String, TopicDefinition>,
+    /// The first producer id that nobody can have.
+    pub(crate) free_producer_id: i64,
+    pub(crate) cluster: Option<String>,
 }
 
 #[derive(Debug)]
@@ -113,6 +117,10 @@ impl Blueprint {
                 let (destination, arguments) = (binding.end(), binding.arguments.table());
                 vhost.topology.unbind(&binding.source, &destination, &binding.key, arguments)?;
             }
+            Change::Topic { name, definition } => drop(self.topics.insert(name, definition)),
+            Change::TopicGone { name } => drop(self.topics.remove(&name)),
+            Change::ProducerIds { upto } => self.free_producer_id = self.free_producer_id.max(upto),
+            Change::Cluster { id } => self.cluster = Some(id),
         }
         Ok(())
     }

@@ -9,8 +9,9 @@ use serde_json::{Value as Json, json};
 use super::{Blueprint, Definitions, Imported};
 use crate::{Flush, Node, NodeConfig};
 
-const CONFIG: NodeConfig =
-    NodeConfig { flush: Flush::Always, memory_bytes: 64 << 20, consumer_timeout_ms: None };
+fn config() -> NodeConfig {
+    NodeConfig { flush: Flush::Always, memory_bytes: 64 << 20, ..NodeConfig::default() }
+}
 
 #[test]
 fn a_file_of_rabbitmq_brings_users_vhosts_and_what_is_in_them() {
@@ -82,13 +83,13 @@ fn users_and_permissions_become_as_the_file_says_and_queues_stay_as_they_were() 
 fn what_was_imported_outlives_a_restart_and_exports_to_the_same_again() {
     run(async {
         let disk = MemoryDisk::new();
-        let node = Node::open(Arc::new(disk.clone()), CONFIG).unwrap();
+        let node = Node::open(Arc::new(disk.clone()), config()).unwrap();
         import(&node, &shop()).await.unwrap();
         let exported = node.blueprint().export();
         drop(node);
         let read = Blueprint::read(Arc::new(disk.clone())).unwrap();
         assert_eq!(read.export(), exported);
-        let node = Node::open(Arc::new(disk), CONFIG).unwrap();
+        let node = Node::open(Arc::new(disk), config()).unwrap();
         assert_eq!(node.blueprint().export(), exported);
         assert_eq!(exported["vhosts"], shop()["vhosts"]);
         let other = blank();
@@ -241,12 +242,12 @@ fn what_is_no_json_is_told_by_its_place_and_an_empty_file_defines_nothing() {
 fn the_first_start_knows_guest_and_a_node_with_definitions_need_not() {
     run(async {
         let disk = MemoryDisk::new();
-        let node = Node::start(Arc::new(disk.clone()), CONFIG).unwrap();
+        let node = Node::start(Arc::new(disk.clone()), config()).unwrap();
         assert!(node.users.authenticate("guest", b"guest").is_ok());
         assert!(node.users.check_vhost("guest", "/").is_ok());
         node.flush().await;
         drop(node);
-        let node = Node::open(Arc::new(disk), CONFIG).unwrap();
+        let node = Node::open(Arc::new(disk), config()).unwrap();
         assert!(node.users.authenticate("guest", b"guest").is_ok() && !node.is_blank());
         let other = blank();
         import(&other, &shop()).await.unwrap();
@@ -276,7 +277,7 @@ fn after_a_power_cut_at_any_flush_the_same_file_completes_what_it_began() {
 }
 
 fn started(disk: &MemoryDisk) -> Arc<Node> {
-    Node::open(Arc::new(disk.clone()), CONFIG).unwrap()
+    Node::open(Arc::new(disk.clone()), config()).unwrap()
 }
 
 fn run<T>(story: impl Future<Output = T>) -> T {

@@ -11,15 +11,16 @@ use cauce_core::{Table, Value};
 use cauce_log::MemoryDisk;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-pub(crate) const CONFIG: NodeConfig =
-    NodeConfig { flush: Flush::Always, memory_bytes: 64 << 20, consumer_timeout_ms: None };
+pub(crate) fn config() -> NodeConfig {
+    NodeConfig { flush: Flush::Always, memory_bytes: 64 << 20, ..NodeConfig::default() }
+}
 
 pub(crate) fn run<T>(life: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(life)
 }
 
 pub(crate) fn start(disk: &MemoryDisk) -> Arc<Node> {
-    start_with(disk, CONFIG)
+    start_with(disk, config())
 }
 
 pub(crate) fn start_with(disk: &MemoryDisk, config: NodeConfig) -> Arc<Node> {

@@ -31,6 +31,8 @@ pub enum TopologyError {
     /// The reason alone, as it is all RabbitMQ's clients see; the reader knows what they were binding.
     #[error("{reason}")]
     InvalidBinding { reason: String },
+    #[error("'{name}' in vhost '{vhost}' is a topic: topics and queues share their names")]
+    IsTopic { name: String, vhost: String },
     #[error("exchange '{name}' in vhost '{vhost}' in use")]
     InUse { name: String, vhost: String },
     #[error(

@@ -193,6 +193,20 @@ impl RecordBatch {
         self.patched(|bytes| bytes[LEADER_EPOCH_FIELD].copy_from_slice(&epoch.to_be_bytes()))
     }
 
+    /// The same batch with times of this kind, the latest of its records as given.
+    pub fn with_time(self, kind: TimestampType, max_timestamp_ms: i64) -> RecordBatch {
+        let attributes = match kind {
+            TimestampType::Create => self.attributes() & !LOG_APPEND_TIME_BIT,
+            TimestampType::LogAppend => self.attributes() | LOG_APPEND_TIME_BIT,
+        };
+        self.patched(|bytes| {
+            bytes[ATTRIBUTES..ATTRIBUTES + 2].copy_from_slice(&attributes.to_be_bytes());
+            bytes[MAX_TIMESTAMP..MAX_TIMESTAMP + 8].copy_from_slice(&max_timestamp_ms.to_be_bytes());
+            let crc = crc_fast::crc32_iscsi(&bytes[CHECKED_START..]);
+            bytes[CRC].copy_from_slice(&crc.to_be_bytes());
+        })
+    }
+
     /// Copies the bytes only when somebody else still holds them.
     fn patched(self, patch: impl FnOnce(&mut [u8])) -> RecordBatch {
         let mut bytes = bytes::BytesMut::from(self.bytes);

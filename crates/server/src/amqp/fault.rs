@@ -81,6 +81,7 @@ impl From<TopologyError> for Fault {
             | TopologyError::InvalidArgument { .. }
             | TopologyError::InvalidProperty { .. }
             | TopologyError::InvalidBinding { .. }
+            | TopologyError::IsTopic { .. }
             | TopologyError::InUse { .. } => ReplyCode::PreconditionFailed,
         };
         Fault::new(code, error.to_string())

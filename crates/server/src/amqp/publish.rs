@@ -333,7 +333,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_remembered_route_is_of_no_use_once_the_permission_is_gone() {
-        let config = NodeConfig { flush: Flush::Os, memory_bytes: 1 << 20, consumer_timeout_ms: None };
+        let config = NodeConfig { flush: Flush::Os, memory_bytes: 1 << 20, ..NodeConfig::default() };
         let node = Node::start(Arc::new(MemoryDisk::new()), config).unwrap();
         let vhost = node.vhost("/").unwrap();
         let author = Author { vhost: &vhost, node: &node, user: GUEST };

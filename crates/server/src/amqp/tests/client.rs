@@ -32,7 +32,7 @@ impl Server {
     }
 
     pub(super) async fn with(limits: Limits, memory_bytes: usize) -> Server {
-        let config = NodeConfig { flush: Flush::Os, memory_bytes, consumer_timeout_ms: None };
+        let config = NodeConfig { flush: Flush::Os, memory_bytes, ..NodeConfig::default() };
         let node = Node::start(Arc::new(MemoryDisk::new()), config).expect("an empty disk opens");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();

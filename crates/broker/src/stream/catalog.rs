@@ -1,0 +1,150 @@
+//! Making and deleting topics, and how they come back when the node starts.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use cauce_core::stream::Stream;
+use cauce_core::topic::{self, Overrides, TopicId, TopicName};
+use cauce_log::Disk;
+
+use super::files::{self, PartitionJob, topics_dir};
+use super::topics::{Plan, Topic, TopicError, Topics};
+use crate::clock::now_ms;
+use crate::definitions::{Change, TopicDefinition};
+use crate::limits::PARTITIONS_MAX;
+use crate::node::{Node, StartError};
+use crate::settings::Settings;
+use crate::storage::Job;
+use crate::vhost::Saved;
+
+/// The virtual host whose names topics share.
+pub(crate) const TOPICS_VHOST: &str = "/";
+
+impl Node {
+    pub fn topics(&self) -> &Topics {
+        &self.shared.topics
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// Whether a topic could be made, without making it.
+    pub fn check_new_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        overrides: &Overrides,
+    ) -> Result<TopicName, TopicError> {
+        let name = TopicName::parse(name)?;
+        let vhost = self.vhost(TOPICS_VHOST);
+        if vhost.is_some_and(|vhost| vhost.topology().queue(&name).is_some()) {
+            return Err(TopicError::IsQueue(name.to_string()));
+        }
+        self.shared.topics.change().check_new(&name)?;
+        if !(1..=PARTITIONS_MAX).contains(&partitions) {
+            return Err(TopicError::Partitions { wanted: partitions, most: PARTITIONS_MAX });
+        }
+        overrides.over(&self.shared.settings.topic)?;
+        Ok(name)
+    }
+
+    /// Makes a topic. It can be used at once, and outlives the node when it is saved.
+    pub fn create_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        overrides: Overrides,
+    ) -> Result<(Arc<Topic>, Saved), TopicError> {
+        let name = self.check_new_topic(name, partitions, &overrides)?;
+        let config = overrides.over(&self.shared.settings.topic)?;
+        let plan = Plan { name, id: self.shared.random_topic_id(), overrides, config };
+        // Held until the topic is there, so that no queue takes its name meanwhile. The topology's lock comes first.
+        let vhost = self.vhost(TOPICS_VHOST);
+        let topology = vhost.as_ref().map(|vhost| vhost.topology());
+        if topology.is_some_and(|topology| topology.queue(&plan.name).is_some()) {
+            return Err(TopicError::IsQueue(plan.name.to_string()));
+        }
+        let mut topics = self.shared.topics.change();
+        topics.check_new(&plan.name)?;
+        let rules = self.shared.settings.stream_rules();
+        let fresh = || Ok::<_, std::convert::Infallible>((Stream::new(rules, 0, now_ms()), None));
+        let number = || self.shared.next_id();
+        let Ok(topic) = plan.start(partitions, &self.shared.storage, number, |_| fresh());
+        topics.add(topic.clone());
+        let name = topic.name.to_string();
+        let saved = self.shared.define(&Change::Topic { name, definition: topic.definition() });
+        Ok((topic, Saved(vec![saved])))
+    }
+
+    /// Deletes a topic with all it holds; answers when that is safe and the files are gone.
+    pub async fn delete_topic(&self, name: &str) -> Result<(), TopicError> {
+        if topic::is_internal(name) {
+            return Err(TopicError::Internal(name.to_owned()));
+        }
+        let (topic, saved) = {
+            let mut topics = self.shared.topics.change();
+            let topic = topics.take_out(name).ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
+            (topic, self.shared.define(&Change::TopicGone { name: name.to_owned() }))
+        };
+        Saved(vec![saved]).wait().await;
+        for partition in topic.partitions().iter() {
+            partition.delete().await;
+        }
+        self.shared.topics.change().forget(&topic);
+        Ok(())
+    }
+
+    /// A topic that was defined, with what its logs hold.
+    pub(crate) fn raise_topic(
+        &self,
+        disk: &Arc<dyn Disk>,
+        name: &str,
+        definition: TopicDefinition,
+    ) -> Result<(), StartError> {
+        let wrong = |reason: String| StartError::Topic { name: name.to_owned(), reason };
+        let settings = definition.config.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let overrides = Overrides::parse(settings).map_err(|error| wrong(error.to_string()))?;
+        let config = overrides.over(&self.shared.settings.topic).map_err(|error| wrong(error.to_string()))?;
+        let plan = Plan {
+            name: TopicName::parse(name).map_err(|error| wrong(error.to_string()))?,
+            id: TopicId::from_hex(&definition.id).ok_or_else(|| wrong("its id is none".to_owned()))?,
+            overrides,
+            config,
+        };
+        let (storage, rules) = (&self.shared.storage, self.shared.settings.stream_rules());
+        let number = || self.shared.next_id();
+        let topic = plan.start(definition.partitions, storage, number, |location| {
+            let recovered = files::recover(disk, location, rules, now_ms())?;
+            let reader = recovered.log.as_ref().map(|log| log.reader());
+            if let Some(log) = recovered.log {
+                storage.send(Job::Partition { at: location.clone(), job: PartitionJob::Adopt { log } });
+            }
+            Ok::<_, StartError>((recovered.stream, reader))
+        })?;
+        self.shared.topics.change().add(topic);
+        Ok(())
+    }
+
+    /// Directories of partitions that no definition names: of topics deleted just before a crash.
+    pub(crate) fn remove_strange_partitions(&self, disk: &Arc<dyn Disk>) -> Result<(), StartError> {
+        let mut known = HashSet::new();
+        for topic in self.shared.topics.all() {
+            known.extend(topic.partitions().iter().map(|partition| partition.at.to_string()));
+        }
+        for name in disk.list(&topics_dir())? {
+            if !known.contains(&name) {
+                disk.remove_dir_all(&topics_dir().join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn stop_topics(&self) {
+        for topic in self.shared.topics.all() {
+            for partition in topic.partitions().iter() {
+                partition.stop().await;
+            }
+        }
+    }
+}

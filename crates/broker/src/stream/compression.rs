@@ -1,0 +1,116 @@
+//! Looking into compressed batches: never more than a bound in memory, never more than a bound in all.
+
+use std::io::{self, Read};
+
+use cauce_log::RecordBatch;
+
+/// Bytes that one batch may hold once decompressed: what a small batch blows up to is no message.
+pub(crate) const DECOMPRESSED_BYTES_MAX: u64 = 128 << 20;
+
+/// Before blocks that were framed by snappy-java, as Kafka's clients do; then two numbers of its version.
+const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+const XERIAL_HEADER_BYTES: usize = 16;
+
+/// A codec that the batch's attributes name and nobody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("compression codec {0} is not known")]
+pub struct UnknownCodec(pub u8);
+
+/// The records of a batch, as a stream that ends with an error beyond [`DECOMPRESSED_BYTES_MAX`].
+pub(crate) fn open(batch: &RecordBatch) -> Result<Box<dyn Read>, UnknownCodec> {
+    let bytes = batch.records_bytes();
+    let read: Box<dyn Read> = match batch.compression_codec() {
+        0 => Box::new(io::Cursor::new(bytes)),
+        1 => Box::new(flate2::read::MultiGzDecoder::new(io::Cursor::new(bytes))),
+        2 => Box::new(Snappy::new(bytes)),
+        3 => Box::new(lz4_flex::frame::FrameDecoder::new(io::Cursor::new(bytes))),
+        4 => match zstd::stream::read::Decoder::with_buffer(io::Cursor::new(bytes)) {
+            Ok(decoder) => Box::new(decoder),
+            Err(error) => Box::new(Failed(Some(error))),
+        },
+        codec => return Err(UnknownCodec(codec)),
+    };
+    Ok(Box::new(Bounded { read, left: DECOMPRESSED_BYTES_MAX }))
+}
+
+/// The records of a batch, decompressed.
+pub(crate) fn decompress(batch: &RecordBatch) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    open(batch).map_err(io::Error::other)?.read_to_end(&mut all)?;
+    Ok(all)
+}
+
+struct Bounded<R> {
+    read: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.read.read(buffer)?;
+        self.left = self.left.checked_sub(count as u64).ok_or_else(|| {
+            io::Error::other(format!("more than {DECOMPRESSED_BYTES_MAX} bytes when decompressed"))
+        })?;
+        Ok(count)
+    }
+}
+
+/// A decoder that could not be made.
+struct Failed(Option<io::Error>);
+
+impl Read for Failed {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(self.0.take().unwrap_or_else(|| io::ErrorKind::Other.into()))
+    }
+}
+
+/// Blocks of snappy with a length before each, or one block of all.
+struct Snappy {
+    rest: bytes::Bytes,
+    framed: bool,
+    block: io::Cursor<Vec<u8>>,
+}
+
+impl Snappy {
+    fn new(mut rest: bytes::Bytes) -> Snappy {
+        let framed = rest.len() >= XERIAL_HEADER_BYTES && rest.starts_with(&XERIAL_MAGIC);
+        if framed {
+            bytes::Buf::advance(&mut rest, XERIAL_HEADER_BYTES);
+        }
+        Snappy { rest, framed, block: io::Cursor::default() }
+    }
+
+    fn next_block(&mut self) -> io::Result<()> {
+        let length = match self.framed {
+            true => {
+                let length = *self.rest.first_chunk::<4>().ok_or(io::ErrorKind::UnexpectedEof)?;
+                bytes::Buf::advance(&mut self.rest, 4);
+                u32::from_be_bytes(length) as usize
+            }
+            false => self.rest.len(),
+        };
+        if length > self.rest.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let block = self.rest.split_to(length);
+        // The block says its own size, so that is looked at before any room is made.
+        if snap::raw::decompress_len(&block).map_err(io::Error::other)? as u64 > DECOMPRESSED_BYTES_MAX {
+            return Err(io::Error::other("a block of snappy that is too large"));
+        }
+        let block = snap::raw::Decoder::new().decompress_vec(&block).map_err(io::Error::other)?;
+        self.block = io::Cursor::new(block);
+        Ok(())
+    }
+}
+
+impl Read for Snappy {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.block.read(buffer)?;
+            if count > 0 || buffer.is_empty() || self.rest.is_empty() {
+                return Ok(count);
+            }
+            self.next_block()?;
+        }
+    }
+}
