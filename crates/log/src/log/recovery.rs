@@ -24,6 +24,7 @@ use crate::index::SegmentIndex;
 use crate::recovery_point;
 use crate::scan::{Found, NO_OFFSET_LIMIT};
 use crate::segment::{self, LOG_SUFFIX, Segment};
+use crate::verified::Verified;
 
 /// Bytes that are no batch although batches follow: lost to the disk, never served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,11 +155,12 @@ fn recover_segment(
     let file_len = file.len()?;
     let whole = Segment::growing(base_offset, path.clone(), file.clone(), file_len, SegmentIndex::default());
     let (mut index, mut end_offset, mut len) = (SegmentIndex::default(), base_offset, file_len);
-    let mut scanner = whole.scan_all(offsets);
+    let (mut scanner, mut verified) = (whole.scan_all(offsets), Verified::default());
     while let Some(found) = scanner.next()? {
         match found {
             Found::Batch { position, batch } => {
                 index.add(base_offset, position, batch.bytes(), config.index_interval_bytes);
+                verified.add(position..position + batch.len_bytes() as u64);
                 end_offset = batch.next_offset();
             }
             Found::Damage { bytes, reaches_end: true, .. } => len = bytes.start,
@@ -169,16 +171,23 @@ fn recover_segment(
         recovery.truncated_bytes += file_len - len;
         file.set_len(len)?;
     }
-    Ok((Segment::growing(base_offset, path, file, len, index), end_offset))
+    let segment = Segment::growing(base_offset, path, file, len, index);
+    verified.stretches().for_each(|bytes| segment.set_verified(bytes));
+    Ok((segment, end_offset))
 }
 
-/// All the damage in a segment.
+/// All the damage in a segment. What is not damaged counts as verified from then on.
 pub(super) fn verify(placed: &Placed) -> io::Result<Vec<Damage>> {
     let mut damaged = Vec::new();
     let mut scanner = placed.segment.scan_all(placed.offsets());
     while let Some(found) = scanner.next()? {
-        if let Found::Damage { bytes, offsets, .. } = found {
-            damaged.push(Damage::new(&placed.segment.path, bytes, offsets));
+        match found {
+            Found::Batch { position, batch } => {
+                placed.segment.set_verified(position..position + batch.len_bytes() as u64);
+            }
+            Found::Damage { bytes, offsets, .. } => {
+                damaged.push(Damage::new(&placed.segment.path, bytes, offsets));
+            }
         }
     }
     Ok(damaged)
