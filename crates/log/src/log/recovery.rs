@@ -64,7 +64,10 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, config: &LogConfig) -> io::Re
     if bases.is_empty() {
         bases.push(0);
     }
-    let recovery_point = recovery_point::read(disk, dir, &names)?;
+    let recovery_point = match recovery_point::read(disk, dir, &names)? {
+        Some(offset) => offset,
+        None => take_all_as_flushed(disk, dir, &bases)?,
+    };
     let flushed = bases.partition_point(|base| *base < recovery_point).min(bases.len() - 1);
     let mut recovered = Recovered::default();
     for pair in bases[..=flushed].windows(2) {
@@ -72,6 +75,17 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, config: &LogConfig) -> io::Re
     }
     recover_unflushed(disk, dir, &bases[flushed..], config, &mut recovered)?;
     Ok(recovered)
+}
+
+/// Where the recovery point cannot be read nothing is cut, as it may have been promised. What is written from now on
+/// may be: so there must be one that can be read before that.
+fn take_all_as_flushed(disk: &dyn Disk, dir: &Path, bases: &[i64]) -> io::Result<i64> {
+    let (last, sealed) = bases.split_last().expect("a log has a segment");
+    let open = |base: &i64| disk.open(&segment::path_of(dir, *base, LOG_SUFFIX));
+    let files = sealed.iter().map(open).collect::<io::Result<Vec<_>>>()?;
+    disk.sync(&files, &[dir.to_owned()])?;
+    recovery_point::repair(disk, dir, *last)?;
+    Ok(*last)
 }
 
 /// Reads the segments that a crash may have torn, up to the first that does not lead to the next.

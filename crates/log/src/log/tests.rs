@@ -153,7 +153,7 @@ fn a_flush_after_a_new_segment_moves_the_recovery_point() {
     assert_eq!(disk.syncs() - syncs, 6);
     assert_eq!(
         recovery_point::read(&disk, Path::new("v/q"), &disk.list(Path::new("v/q")).unwrap()).unwrap(),
-        3
+        Some(3)
     );
 }
 
