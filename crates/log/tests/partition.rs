@@ -123,7 +123,7 @@ fn damage_is_never_in_a_region() {
         let disk = MemoryDisk::new();
         let (mut log, _) = open(&disk, 4 * size as u64);
         (0..9).for_each(|offset| log.append(&batch(offset, 1, 10)).unwrap());
-        log.take_dirty().unwrap().flush(&disk).unwrap();
+        flush(&mut log, &disk);
         drop(log);
         flip_bit(&disk, "00000000000000000000.log", position);
         let (log, _) = open(&disk, 4 * size as u64);
@@ -155,7 +155,7 @@ fn a_background_pass_verifies_for_regions_too_and_a_log_may_do_without() {
     let disk = MemoryDisk::new();
     let (mut log, _) = open(&disk, SEGMENT_BYTES);
     (0..20).for_each(|offset| log.append(&batch(offset, 1, 100)).unwrap());
-    log.take_dirty().unwrap().flush(&disk).unwrap();
+    flush(&mut log, &disk);
     drop(log);
     let damaged_later = |verify: &dyn Fn(&mut Log)| {
         let disk = disk.crash(None);
@@ -186,7 +186,7 @@ fn a_flipped_bit_in_any_index_misleads_nobody() {
     log.trim_before(20).unwrap();
     let (mut log, _) = open(&disk, 2000);
     log.append(&batch(20, 1, 1)).unwrap();
-    log.take_dirty().unwrap().flush(&disk).unwrap();
+    flush(&mut log, &disk);
     for suffix in ["index", "timeindex"] {
         let name = format!("00000000000000000000.{suffix}");
         let len = common::content_of(&disk, &Path::new(DIR).join(&name)).len();
@@ -210,6 +210,109 @@ fn a_flipped_bit_in_any_index_misleads_nobody() {
     }
 }
 
+#[test]
+fn a_start_inside_a_segment_is_kept_over_a_restart() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk, SEGMENT_BYTES);
+    (0..20).for_each(|offset| log.append(&batch(offset, 1, 50)).unwrap());
+    flush(&mut log, &disk);
+    let end_of_first = segments(&disk)[1];
+    assert_eq!(log.delete_records(2).unwrap(), 0);
+    assert_eq!((log.start_offset(), segments(&disk)[0]), (2, 0));
+    assert_eq!(
+        log.reader().read(1, 1).unwrap_err().to_string(),
+        "offset 1 is outside the log, which holds 2 to 20"
+    );
+    assert!(log.reader().locate(1, 20, 1).is_err());
+    assert_eq!(log.reader().locate(2, 20, 1).unwrap().unwrap().base_offset, 2);
+    assert_eq!(open(&disk.crash(None), SEGMENT_BYTES).0.start_offset(), 0);
+    flush(&mut log, &disk);
+    assert_eq!(open(&disk.crash(None), SEGMENT_BYTES).0.start_offset(), 2);
+    assert!(log.delete_records(end_of_first + 1).unwrap() > 0);
+    assert_eq!((log.start_offset(), segments(&disk)[0]), (end_of_first + 1, end_of_first));
+    assert_eq!(log.delete_records(3).unwrap(), 0);
+    assert!(log.delete_records(21).is_err());
+    log.delete_records(20).unwrap();
+    assert_eq!((log.start_offset(), log.end_offset()), (20, 20));
+    assert!(log.reader().locate(20, 20, 1).unwrap().is_none());
+    flush(&mut log, &disk);
+    let (mut log, _) = open(&disk.crash(None), SEGMENT_BYTES);
+    assert_eq!((log.start_offset(), log.end_offset()), (20, 20));
+    log.append(&batch(20, 1, 1)).unwrap();
+    assert_eq!(read_all(&log), [batch(20, 1, 1)]);
+}
+
+#[test]
+fn a_start_beyond_the_end_that_a_crash_left_comes_back_to_it() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk, SEGMENT_BYTES);
+    (0..3).for_each(|offset| log.append(&batch(offset, 1, 50)).unwrap());
+    log.delete_records(3).unwrap();
+    disk.open(&Path::new(DIR).join("00000000000000000000.log")).unwrap().set_len(150).unwrap();
+    for _ in 0..2 {
+        let (log, _) = open(&disk, SEGMENT_BYTES);
+        assert_eq!((log.start_offset(), log.end_offset()), (1, 1));
+    }
+    let (mut log, _) = open(&disk, SEGMENT_BYTES);
+    log.append(&batch(1, 4, 50)).unwrap();
+    assert_eq!(read_all(&open(&disk, SEGMENT_BYTES).0), [batch(1, 4, 50)]);
+}
+
+#[test]
+fn a_crash_at_any_flush_leaves_a_start_that_was_promised_or_asked_for() {
+    for syncs in 0..40 {
+        let disk = MemoryDisk::new();
+        disk.freeze_at_sync(syncs);
+        let (mut log, _) = open(&disk, SEGMENT_BYTES);
+        let (mut promised, mut asked) = (0, 0);
+        for start in 1..=10 {
+            (0..3).for_each(|_| drop(log.append_assigning(&[batch(0, 1, 60)], None).unwrap()));
+            log.delete_records(start * 2).unwrap();
+            asked = start * 2;
+            flush(&mut log, &disk);
+            if disk.syncs() > syncs {
+                break;
+            }
+            promised = asked;
+        }
+        for torn in [None, Some(1), Some(2), Some(3)] {
+            let (log, _) = open(&disk.crash(torn), SEGMENT_BYTES);
+            assert!((promised..=asked).contains(&log.start_offset()), "{} at {syncs}", log.start_offset());
+            assert!(log.end_offset() >= promised / 2 * 3);
+        }
+    }
+}
+
+#[test]
+fn the_last_two_snapshots_are_kept_and_none_beyond_the_end() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk, SEGMENT_BYTES);
+    for offset in 0..6 {
+        log.append(&batch(offset, 1, 50)).unwrap();
+        log.write_snapshot(offset + 1, &[offset as u8; 5]).unwrap();
+        flush(&mut log, &disk);
+        assert_eq!(log.snapshots().last(), Some(&(offset + 1)));
+    }
+    assert_eq!((log.snapshots(), &log.read_snapshot(5).unwrap()[..]), (&[5, 6][..], &[4; 5][..]));
+    let files =
+        || disk.list(Path::new(DIR)).unwrap().iter().filter(|name| name.ends_with(".snapshot")).count();
+    assert_eq!(files(), 2);
+    log.write_snapshot(6, b"again").unwrap();
+    let survivor = open(&disk.crash(None), SEGMENT_BYTES).0;
+    assert_eq!(&survivor.read_snapshot(5).unwrap()[..], [4; 5]);
+    log.append(&batch(6, 1, 50)).unwrap();
+    log.write_snapshot(7, b"not flushed").unwrap();
+    log.remove_retired().unwrap();
+    assert_eq!((log.snapshots(), files()), (&[6, 7][..], 2));
+    let last = segments(&disk).pop().unwrap();
+    disk.open(&Path::new(DIR).join(format!("{last:020}.log"))).unwrap().set_len(0).unwrap();
+    let (log, _) = open(&disk, SEGMENT_BYTES);
+    assert_eq!(
+        (log.end_offset(), log.snapshots().iter().filter(|offset| **offset > last).count()),
+        (last, 0)
+    );
+}
+
 proptest! {
     #[test]
     fn regions_hold_what_reads_give(
@@ -221,7 +324,7 @@ proptest! {
         for (records, value_bytes, gap) in shapes {
             log.append(&batch(log.end_offset() + gap, records, value_bytes)).unwrap();
         }
-        log.take_dirty().unwrap().flush(&disk).unwrap();
+        flush(&mut log, &disk);
         let reopened = open(&disk, SEGMENT_BYTES).0;
         for log in [&log, &reopened] {
             prop_assert_eq!(split(&regions_of(log, 500)), read_all(log));
@@ -235,6 +338,10 @@ proptest! {
             }
         }
     }
+}
+
+fn flush(log: &mut Log, disk: &MemoryDisk) {
+    log.take_dirty().unwrap().flush(disk).unwrap();
 }
 
 fn read_batches(log: &Log) -> Vec<RecordBatch> {

@@ -16,16 +16,20 @@ use crate::error::{BatchError, LogError};
 use crate::recovery_point;
 use crate::segment::Segment;
 
+mod checkpoint;
 mod reader;
 mod recovery;
 mod region;
 mod retention;
+mod snapshots;
 mod view;
 
 pub use reader::LogReader;
 pub use recovery::{Damage, Recovery};
 pub use region::Region;
 
+use checkpoint::Checkpoint;
+use snapshots::Snapshots;
 use view::View;
 
 /// Positions in an index take 32 bits.
@@ -87,6 +91,8 @@ pub struct Log {
     has_new_dir: bool,
     /// No longer part of the log. Their files stay until what took their place is flushed.
     retired: Vec<Arc<Segment>>,
+    checkpoint: Checkpoint,
+    snapshots: Snapshots,
     /// Batches on their way to the file.
     staged: Vec<u8>,
 }
@@ -97,7 +103,10 @@ impl Log {
         config.check();
         let recovered = recovery::recover(&*disk, &dir, &config)?;
         let active = recovered.segments.last().expect("a log has a segment").clone();
+        let checkpoint = Checkpoint::open(&disk, &dir, recovered.end_offset)?;
+        let snapshots = Snapshots::open(&*disk, &dir, recovered.end_offset)?;
         let view = View::new(recovered.segments, recovered.end_offset);
+        view.set_log_start(checkpoint.known().log_start);
         view.verify_regions.store(config.verify_regions, Ordering::Relaxed);
         let log = Log {
             // What was found may never have been flushed: the process may have been killed before.
@@ -107,6 +116,8 @@ impl Log {
             names_are_durable: Arc::default(),
             has_new_dir: true,
             retired: Vec::new(),
+            checkpoint,
+            snapshots,
             view: Arc::new(view),
             staged: Vec::new(),
             first_timestamp_ms: active.first_timestamp(),
@@ -194,6 +205,8 @@ impl Log {
             dirty.set_recovery_point(&self.dir, file, self.active.base_offset);
             self.has_new_names = true;
         }
+        dirty.add(self.checkpoint.take_dirty());
+        self.snapshots.take_dirty(&*self.disk, &self.dir, &mut dirty)?;
         if mem::take(&mut self.has_new_names) {
             dirty.add_names_in(&self.dir);
             dirty.tell(self.names_are_durable.clone());
