@@ -23,5 +23,8 @@ pub use dirty::Dirty;
 pub use disk::{Disk, DiskFile, FileDisk, FlushStrategy, MemoryDisk};
 pub use error::{BatchError, LogError};
 pub use journal::Journal;
-pub use log::{Damage, Log, LogConfig, LogReader, Recovery, Region};
+pub use log::{
+    AbortedTransaction, Codec, Compacted, Compaction, CompactionReport, CompactionRules, Damage, LastBatch,
+    Log, LogConfig, LogReader, Recovery, Region, StreamState,
+};
 pub use record::{Headers, Record, Records};

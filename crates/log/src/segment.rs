@@ -23,8 +23,8 @@ const INDEX_CHECK_CHUNK_BYTES: usize = 8 << 10;
 
 const OFFSET_DIGITS: usize = 20;
 pub(crate) const LOG_SUFFIX: &str = "log";
-const OFFSET_INDEX_SUFFIX: &str = "index";
-const TIME_INDEX_SUFFIX: &str = "timeindex";
+pub(crate) const OFFSET_INDEX_SUFFIX: &str = "index";
+pub(crate) const TIME_INDEX_SUFFIX: &str = "timeindex";
 
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -47,9 +47,9 @@ enum Index {
 }
 
 #[derive(Debug, Clone)]
-struct IndexFiles {
-    offsets: Arc<dyn DiskFile>,
-    times: Arc<dyn DiskFile>,
+pub(crate) struct IndexFiles {
+    pub(crate) offsets: Arc<dyn DiskFile>,
+    pub(crate) times: Arc<dyn DiskFile>,
 }
 
 impl Segment {
@@ -90,7 +90,18 @@ impl Segment {
         if is_missing {
             index_files.write(&rebuild_index(&*file, len, offsets, interval_bytes)?)?;
         }
-        Ok((Segment::new(base_offset, path, file, len, Index::Sealed(index_files)), is_missing))
+        Ok((Segment::sealed(base_offset, path, file, len, index_files), is_missing))
+    }
+
+    /// A segment whose files are all written.
+    pub(crate) fn sealed(
+        base_offset: i64,
+        path: PathBuf,
+        file: Arc<dyn DiskFile>,
+        len: u64,
+        index_files: IndexFiles,
+    ) -> Segment {
+        Segment::new(base_offset, path, file, len, Index::Sealed(index_files))
     }
 
     fn new(base_offset: i64, path: PathBuf, file: Arc<dyn DiskFile>, len: u64, index: Index) -> Segment {
@@ -183,6 +194,18 @@ impl Segment {
             _ => self.look_for_max_timestamp()?,
         };
         Ok(*known.insert(found))
+    }
+
+    /// The time of the first batch with records, read from the file.
+    pub(crate) fn look_for_first_timestamp(&self) -> io::Result<Option<i64>> {
+        let mut scanner = self.scan(0, self.base_offset..NO_OFFSET_LIMIT, INDEX_CHECK_CHUNK_BYTES);
+        while let Some(found) = scanner.next()? {
+            match found {
+                Found::Batch { batch, .. } if !batch.is_empty() => return Ok(Some(batch.max_timestamp())),
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 
     /// The time of the first batch with records, if the segment grows.
@@ -279,7 +302,7 @@ impl IndexFiles {
         Ok(IndexFiles { offsets: open(OFFSET_INDEX_SUFFIX)?, times: open(TIME_INDEX_SUFFIX)? })
     }
 
-    fn write(&self, index: &SegmentIndex) -> io::Result<()> {
+    pub(crate) fn write(&self, index: &SegmentIndex) -> io::Result<()> {
         for (file, bytes) in [(&self.offsets, index.encode_offsets()), (&self.times, index.encode_times())] {
             file.write_all_at(&bytes, 0)?;
             file.set_len(bytes.len() as u64)?;
@@ -309,7 +332,7 @@ pub(crate) fn path_of(dir: &Path, base_offset: i64, suffix: &str) -> PathBuf {
     dir.join(file_name(base_offset, suffix))
 }
 
-fn file_name(base_offset: i64, suffix: &str) -> String {
+pub(crate) fn file_name(base_offset: i64, suffix: &str) -> String {
     format!("{base_offset:0OFFSET_DIGITS$}.{suffix}")
 }
 

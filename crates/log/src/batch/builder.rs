@@ -6,7 +6,7 @@ use super::{HEADER_BYTES, LENGTH, LENGTH_END, MAGIC};
 use crate::varint;
 
 const NO_TIMESTAMP: i64 = -1;
-const NO_PRODUCER_ID: i64 = -1;
+pub(crate) const NO_PRODUCER_ID: i64 = -1;
 const NO_PRODUCER_EPOCH: i16 = -1;
 const NO_SEQUENCE: i32 = -1;
 

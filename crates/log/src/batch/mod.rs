@@ -19,7 +19,7 @@ use crate::record::Records;
 mod builder;
 
 pub use builder::BatchBuilder;
-pub(crate) use builder::empty_batch;
+pub(crate) use builder::{NO_PRODUCER_ID, empty_batch};
 
 /// Bytes before the first record.
 pub(crate) const HEADER_BYTES: usize = 61;
@@ -182,6 +182,11 @@ impl RecordBatch {
         self.bytes.slice(HEADER_BYTES..)
     }
 
+    /// The records as they are encoded, compressed or not.
+    pub(crate) fn encoded_records(&self) -> &[u8] {
+        &self.bytes[HEADER_BYTES..]
+    }
+
     /// The records of an uncompressed batch; of a compressed one, a single error.
     pub fn records(&self) -> Records<'_> {
         Records::of(self, &self.bytes[HEADER_BYTES..])
@@ -207,6 +212,51 @@ impl RecordBatch {
         let mut bytes = bytes::BytesMut::from(self.bytes);
         patch(&mut bytes);
         RecordBatch { bytes: bytes.freeze() }
+    }
+}
+
+/// The header of a batch, on its way to become that of another with the same offsets and producer.
+#[derive(Debug)]
+pub(crate) struct Header([u8; HEADER_BYTES]);
+
+impl Header {
+    pub(crate) fn of(batch: &RecordBatch) -> Header {
+        Header(*batch.bytes.first_chunk().expect("a batch has a header"))
+    }
+
+    pub(crate) fn set_record_count(&mut self, count: i32) {
+        self.0[RECORD_COUNT..RECORD_COUNT + 4].copy_from_slice(&count.to_be_bytes());
+    }
+
+    pub(crate) fn set_base_timestamp(&mut self, timestamp_ms: i64) {
+        self.0[BASE_TIMESTAMP..BASE_TIMESTAMP + 8].copy_from_slice(&timestamp_ms.to_be_bytes());
+    }
+
+    pub(crate) fn set_max_timestamp(&mut self, timestamp_ms: i64) {
+        self.0[MAX_TIMESTAMP..MAX_TIMESTAMP + 8].copy_from_slice(&timestamp_ms.to_be_bytes());
+    }
+
+    /// Says whether the base timestamp is a delete horizon.
+    pub(crate) fn set_has_delete_horizon(&mut self, has_horizon: bool) {
+        let others = i16_at(&self.0, ATTRIBUTES) & !DELETE_HORIZON_BIT;
+        self.set_attributes(others | if has_horizon { DELETE_HORIZON_BIT } else { 0 });
+    }
+
+    pub(crate) fn set_uncompressed(&mut self) {
+        self.set_attributes(i16_at(&self.0, ATTRIBUTES) & !CODEC_BITS);
+    }
+
+    fn set_attributes(&mut self, attributes: i16) {
+        self.0[ATTRIBUTES..ATTRIBUTES + 2].copy_from_slice(&attributes.to_be_bytes());
+    }
+
+    /// The batch of this header and these encoded records.
+    pub(crate) fn with_records(mut self, records: &[u8]) -> Bytes {
+        let length = HEADER_BYTES + records.len() - LENGTH_END;
+        self.0[LENGTH].copy_from_slice(&i32::try_from(length).expect("a batch is below 2 GiB").to_be_bytes());
+        let mut batch = [&self.0, records].concat();
+        set_crc(&mut batch);
+        batch.into()
     }
 }
 

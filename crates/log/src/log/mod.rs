@@ -17,6 +17,7 @@ use crate::recovery_point;
 use crate::segment::Segment;
 
 mod checkpoint;
+mod compaction;
 mod reader;
 mod recovery;
 mod region;
@@ -24,6 +25,10 @@ mod retention;
 mod snapshots;
 mod view;
 
+pub use compaction::{
+    AbortedTransaction, Codec, Compacted, Compaction, CompactionReport, CompactionRules, LastBatch,
+    StreamState,
+};
 pub use reader::LogReader;
 pub use recovery::{Damage, Recovery};
 pub use region::Region;

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::LogConfig;
+use super::compaction;
 use super::view::Placed;
 use crate::disk::Disk;
 use crate::index::SegmentIndex;
@@ -55,6 +56,7 @@ pub(super) struct Recovered {
 
 pub(super) fn recover(disk: &dyn Disk, dir: &Path, config: &LogConfig) -> io::Result<Recovered> {
     disk.create_dir_all(dir)?;
+    compaction::swap::recover(disk, dir)?;
     let names = disk.list(dir)?;
     let mut bases: Vec<_> =
         names.iter().filter_map(|name| segment::base_offset_of(name, LOG_SUFFIX)).collect();

@@ -44,11 +44,11 @@ impl Log {
         retention_bytes: Option<u64>,
     ) -> io::Result<u64> {
         let oldest_ms = retention_ms.map(|retention| now_ms.saturating_sub(retention));
-        let is_expired = |timestamp: Option<i64>| {
-            // Without a time there is nothing in it, or its index is damaged and only size can tell.
-            matches!((timestamp, oldest_ms), (Some(timestamp), Some(oldest)) if timestamp < oldest)
-        };
-        if is_expired(self.active.max_timestamp()?) {
+        // A sealed segment without a time holds no records.
+        let is_expired =
+            |latest: Option<i64>| oldest_ms.is_some_and(|oldest| latest.is_none_or(|latest| latest < oldest));
+        let latest_ms = self.active.max_timestamp()?;
+        if latest_ms.is_some() && is_expired(latest_ms) {
             self.start_empty_segment()?;
         }
         let mut surplus = retention_bytes.map_or(0, |kept| self.size_bytes().saturating_sub(kept));

@@ -89,6 +89,13 @@ impl View {
         Ok(self.segments.write().drain(..going).collect())
     }
 
+    /// Puts a segment in the place of neighbours that hold the same offsets.
+    pub(super) fn replace(&self, sources: &[Arc<Segment>], segment: Arc<Segment>) {
+        let mut segments = self.segments.write();
+        let first = segments.partition_point(|other| other.base_offset < segment.base_offset);
+        segments.splice(first..first + sources.len(), [segment]);
+    }
+
     pub(super) fn all(&self) -> Vec<Placed> {
         let segments = self.segments.read();
         (0..segments.len()).map(|index| place(&segments, index)).collect()
