@@ -7,47 +7,51 @@
 //!
 //! The indexes are hints. What they point to is checked, and they are rebuilt from the segment when they are missing.
 
+use std::io;
+
 use crate::batch;
+use crate::disk::DiskFile;
 
 const OFFSET_ENTRY_BYTES: usize = 8;
 const TIME_ENTRY_BYTES: usize = 12;
 
-/// The batch at `position` starts at `relative_offset` from the segment's base.
+/// The batch at `position` ends with `relative_offset` from the segment's base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OffsetEntry {
     pub(crate) relative_offset: u32,
     pub(crate) position: u32,
 }
 
-/// Nothing up to `relative_offset` is later than `timestamp_ms`.
+/// Nothing up to `relative_offset` is later than `timestamp_ms`, which is the latest time in the batch that ends there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TimeEntry {
     pub(crate) timestamp_ms: i64,
     pub(crate) relative_offset: u32,
 }
 
-/// Both indexes of one segment.
+/// Both indexes of one segment, in memory while it grows.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct SegmentIndex {
     offsets: Vec<OffsetEntry>,
     times: Vec<TimeEntry>,
     /// The latest time so far and the offset up to which it was the latest.
     latest: Option<TimeEntry>,
+    first_timestamp_ms: Option<i64>,
     bytes_since_entry: u64,
 }
 
 impl SegmentIndex {
     /// Takes note of a batch written at `position` of the segment.
     pub(crate) fn add(&mut self, segment_base: i64, position: u64, batch: &[u8], interval_bytes: u32) {
-        let relative = |offset: i64| (offset - segment_base) as u32;
-        let timestamp_ms = batch::max_timestamp(batch);
-        let is_latest = self.latest.is_none_or(|latest| timestamp_ms > latest.timestamp_ms);
-        if is_latest && batch::record_count(batch) > 0 {
-            let relative_offset = relative(batch::last_offset(batch));
-            self.latest = Some(TimeEntry { timestamp_ms, relative_offset });
+        let relative_offset = (batch::last_offset(batch) - segment_base) as u32;
+        if batch::record_count(batch) > 0 {
+            let timestamp_ms = batch::max_timestamp(batch);
+            self.first_timestamp_ms.get_or_insert(timestamp_ms);
+            if self.latest.is_none_or(|latest| timestamp_ms > latest.timestamp_ms) {
+                self.latest = Some(TimeEntry { timestamp_ms, relative_offset });
+            }
         }
         if self.bytes_since_entry > u64::from(interval_bytes) {
-            let relative_offset = relative(batch::base_offset(batch));
             self.offsets.push(OffsetEntry { relative_offset, position: position as u32 });
             self.push_latest_time();
             self.bytes_since_entry = 0;
@@ -62,7 +66,7 @@ impl SegmentIndex {
 
     /// The last entry at or below an offset.
     pub(crate) fn entry_for_offset(&self, relative_offset: i64) -> Option<OffsetEntry> {
-        let after = self.offsets.partition_point(|entry| i64::from(entry.relative_offset) <= relative_offset);
+        let after = self.offsets.partition_point(|entry| entry.is_at_or_below(relative_offset));
         Some(self.offsets[after.checked_sub(1)?])
     }
 
@@ -74,6 +78,10 @@ impl SegmentIndex {
 
     pub(crate) fn max_timestamp(&self) -> Option<i64> {
         self.latest.map(|latest| latest.timestamp_ms)
+    }
+
+    pub(crate) fn first_timestamp(&self) -> Option<i64> {
+        self.first_timestamp_ms
     }
 
     pub(crate) fn encode_offsets(&self) -> Vec<u8> {
@@ -91,26 +99,55 @@ impl SegmentIndex {
         bytes
     }
 
-    /// `None` when the bytes cannot be the complete indexes of a segment that holds something.
-    pub(crate) fn decode(offsets: &[u8], times: &[u8]) -> Option<SegmentIndex> {
-        let (offsets, offsets_rest) = offsets.as_chunks::<OFFSET_ENTRY_BYTES>();
-        let (times, times_rest) = times.as_chunks::<TIME_ENTRY_BYTES>();
-        let offsets: Vec<_> = offsets.iter().map(decode_offset).collect();
-        let times: Vec<_> = times.iter().map(decode_time).collect();
-        let is_whole = offsets_rest.is_empty() && times_rest.is_empty();
-        let is_sorted = offsets
-            .is_sorted_by(|a, b| a.relative_offset < b.relative_offset && a.position < b.position)
-            && times.is_sorted_by(|a, b| a.timestamp_ms < b.timestamp_ms);
-        let latest = Some(*times.last()?);
-        (is_whole && is_sorted).then_some(SegmentIndex { offsets, times, latest, bytes_since_entry: 0 })
-    }
-
     fn push_latest_time(&mut self) {
         let Some(latest) = self.latest else { return };
         if self.times.last().is_none_or(|last| latest.timestamp_ms > last.timestamp_ms) {
             self.times.push(latest);
         }
     }
+}
+
+impl OffsetEntry {
+    fn is_at_or_below(&self, relative_offset: i64) -> bool {
+        i64::from(self.relative_offset) <= relative_offset
+    }
+}
+
+/// [`SegmentIndex::entry_for_offset`] in a file.
+pub(crate) fn find_offset(file: &dyn DiskFile, relative_offset: i64) -> io::Result<Option<OffsetEntry>> {
+    last_entry(file, decode_offset, |entry| entry.is_at_or_below(relative_offset))
+}
+
+/// [`SegmentIndex::entry_before_time`] in a file.
+pub(crate) fn find_time(file: &dyn DiskFile, timestamp_ms: i64) -> io::Result<Option<TimeEntry>> {
+    last_entry(file, decode_time, |entry| entry.timestamp_ms < timestamp_ms)
+}
+
+/// The entry of a segment's latest time.
+pub(crate) fn latest_time(file: &dyn DiskFile) -> io::Result<Option<TimeEntry>> {
+    last_entry(file, decode_time, |_| true)
+}
+
+/// The last entry for which `is_before` holds, by halving. Where entries are damaged another may be found, but always
+/// one for which it holds.
+fn last_entry<const BYTES: usize, Entry>(
+    file: &dyn DiskFile,
+    decode: impl Fn(&[u8; BYTES]) -> Entry,
+    is_before: impl Fn(&Entry) -> bool,
+) -> io::Result<Option<Entry>> {
+    let (mut low, mut high, mut found) = (0, file.len()? / BYTES as u64, None);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let mut bytes = [0; BYTES];
+        let is_whole = file.read_at(&mut bytes, middle * BYTES as u64)? == BYTES;
+        let entry = decode(&bytes);
+        if is_whole && is_before(&entry) {
+            (low, found) = (middle + 1, Some(entry));
+        } else {
+            high = middle;
+        }
+    }
+    Ok(found)
 }
 
 fn decode_offset(bytes: &[u8; OFFSET_ENTRY_BYTES]) -> OffsetEntry {
@@ -164,15 +201,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_is_decoded_and_what_is_torn_is_refused() {
-        let index = index_of(&[(100, 10), (101, 30), (102, 20), (103, 40)]);
-        let (offsets, times) = (index.encode_offsets(), index.encode_times());
-        let decoded = SegmentIndex::decode(&offsets, &times).unwrap();
-        assert_eq!((decoded.offsets, decoded.times), (index.offsets, index.times));
-        assert_eq!(SegmentIndex::decode(&offsets[1..], &times), None);
-        assert_eq!(SegmentIndex::decode(&offsets, &times[..times.len() - 1]), None);
-        assert_eq!(SegmentIndex::decode(&[], &[]), None);
-        assert_eq!(SegmentIndex::decode(&[0; 16], &times), None);
+    fn what_is_found_in_the_files_is_what_is_found_in_memory() {
+        let index = index_of(&[(100, 10), (101, 30), (102, 20), (103, 40), (104, 5), (105, 41)]);
+        let (offsets, times) = (file_of(&index.encode_offsets()), file_of(&index.encode_times()));
+        for offset in -1..8 {
+            assert_eq!(find_offset(&*offsets, offset).unwrap(), index.entry_for_offset(offset));
+        }
+        for time in 0..45 {
+            assert_eq!(find_time(&*times, time).unwrap(), index.entry_before_time(time));
+        }
+        assert_eq!(latest_time(&*times).unwrap(), index.latest);
+        assert_eq!(latest_time(&*file_of(&[])).unwrap(), None);
+        assert_eq!(find_offset(&*file_of(&[1; 7]), 9).unwrap(), None);
+    }
+
+    fn file_of(content: &[u8]) -> std::sync::Arc<dyn DiskFile> {
+        let file = crate::disk::Disk::open(&crate::MemoryDisk::new(), "f".as_ref()).unwrap();
+        file.write_all_at(content, 0).unwrap();
+        file
     }
 
     /// Batches of 70 bytes each at these offsets and times, one entry per batch but the first.

@@ -16,11 +16,15 @@ mod recovery_point;
 mod scan;
 mod segment;
 mod varint;
+mod verified;
 
 pub use batch::{BatchBuilder, RecordBatch, TimestampType};
 pub use dirty::Dirty;
 pub use disk::{Disk, DiskFile, FileDisk, FlushStrategy, MemoryDisk};
 pub use error::{BatchError, LogError};
 pub use journal::Journal;
-pub use log::{Damage, Log, LogConfig, LogReader, Recovery};
+pub use log::{
+    AbortedTransaction, Codec, Compacted, Compaction, CompactionReport, CompactionRules, Damage, LastBatch,
+    Log, LogConfig, LogReader, Recovery, Region, StreamState,
+};
 pub use record::{Headers, Record, Records};

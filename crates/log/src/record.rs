@@ -20,6 +20,9 @@ pub struct Record<'a> {
     pub timestamp_ms: i64,
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
+    pub(crate) attributes: u8,
+    /// Key, value and headers as they are encoded: what does not depend on the batch.
+    pub(crate) from_key_on: &'a [u8],
     header_count: usize,
     header_bytes: &'a [u8],
 }
@@ -89,20 +92,30 @@ impl<'a> Records<'a> {
     fn read(&mut self) -> Result<Record<'a>, BatchError> {
         let malformed = BatchError::BadRecord;
         let mut body = take_bytes(&mut self.rest).flatten().ok_or(malformed("the length"))?;
-        let _attributes = body.split_off_first().ok_or(malformed("the attributes"))?;
+        let attributes = *body.split_off_first().ok_or(malformed("the attributes"))?;
         let timestamp_delta = varint::take_long(&mut body).ok_or(malformed("the timestamp"))?;
         let offset_delta = varint::take_int(&mut body).ok_or(malformed("the offset"))?;
         let offset = self.base_offset + i64::from(offset_delta);
         if offset_delta < 0 || offset > self.last_offset {
             return Err(malformed("the offset"));
         }
+        let from_key_on = body;
         let key = take_bytes(&mut body).ok_or(malformed("the key"))?;
         let value = take_bytes(&mut body).ok_or(malformed("the value"))?;
         let header_count = take_count(&mut body).ok_or(malformed("the header count"))?;
         check_headers(body, header_count).ok_or(malformed("a header"))?;
         let own_timestamp = self.base_timestamp.wrapping_add(timestamp_delta);
         let timestamp_ms = self.append_timestamp.unwrap_or(own_timestamp);
-        Ok(Record { offset, timestamp_ms, key, value, header_count, header_bytes: body })
+        Ok(Record {
+            offset,
+            timestamp_ms,
+            key,
+            value,
+            attributes,
+            from_key_on,
+            header_count,
+            header_bytes: body,
+        })
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::disk::{self, Disk, DiskFile};
 
 const NAME: &str = "recovery-point";
+const ENCODED_BYTES: usize = 12;
 
 pub(crate) fn path_in(dir: &Path) -> PathBuf {
     dir.join(NAME)
@@ -20,24 +21,32 @@ pub(crate) fn write(file: &dyn DiskFile, offset: i64) -> io::Result<()> {
     file.write_all_at(&encode(offset), 0)
 }
 
-/// The recovery point of the log in `dir`, which holds `names`; of a log that never had one, the first offset.
-pub(crate) fn read(disk: &dyn Disk, dir: &Path, names: &[String]) -> io::Result<i64> {
+/// The recovery point of the log in `dir`, which holds `names`; of a log that never had one, the first offset. `None`
+/// when it cannot be read: a power cut tore it, after all below it was flushed, or the disk damaged it.
+pub(crate) fn read(disk: &dyn Disk, dir: &Path, names: &[String]) -> io::Result<Option<i64>> {
     if !names.iter().any(|name| name == NAME) {
-        return Ok(0);
+        return Ok(Some(0));
     }
     let content = disk::read_all(&*disk.open(&path_in(dir))?)?;
-    Ok(if content.is_empty() { 0 } else { decode(&content).unwrap_or(i64::MAX) })
+    Ok(if content.is_empty() { Some(0) } else { decode(&content) })
 }
 
-fn encode(offset: i64) -> [u8; 12] {
-    let mut bytes = [0; 12];
+/// Replaces one that cannot be read, durably.
+pub(crate) fn repair(disk: &dyn Disk, dir: &Path, offset: i64) -> io::Result<()> {
+    let file = disk.open(&path_in(dir))?;
+    write(&*file, offset)?;
+    file.set_len(ENCODED_BYTES as u64)?;
+    file.sync_data()
+}
+
+fn encode(offset: i64) -> [u8; ENCODED_BYTES] {
+    let mut bytes = [0; ENCODED_BYTES];
     let (number, crc) = bytes.split_at_mut(8);
     number.copy_from_slice(&offset.to_be_bytes());
     crc.copy_from_slice(&crc_fast::crc32_iscsi(number).to_be_bytes());
     bytes
 }
 
-/// One that cannot be read stands for all being flushed: then nothing is cut that may have been promised.
 fn decode(content: &[u8]) -> Option<i64> {
     let offset = i64::from_be_bytes(*content.first_chunk()?);
     (content == encode(offset)).then_some(offset)

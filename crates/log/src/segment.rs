@@ -8,20 +8,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
-use crate::batch;
-use crate::disk::{self, Disk, DiskFile};
-use crate::index::SegmentIndex;
-use crate::scan::{Found, Scanner};
+use crate::batch::{self, HEADER_BYTES};
+use crate::disk::{Disk, DiskFile};
+use crate::index::{self, SegmentIndex, TimeEntry};
+use crate::scan::{Found, NO_OFFSET_LIMIT, Scanner};
+use crate::verified::Verified;
 
 /// How much recovery and index rebuilding read at once.
 const SCAN_CHUNK_BYTES: usize = 1 << 20;
+/// How much is read at once on the way from one index to the batch the other points at.
+const INDEX_CHECK_CHUNK_BYTES: usize = 8 << 10;
 
 const OFFSET_DIGITS: usize = 20;
 pub(crate) const LOG_SUFFIX: &str = "log";
-const OFFSET_INDEX_SUFFIX: &str = "index";
-const TIME_INDEX_SUFFIX: &str = "timeindex";
+pub(crate) const OFFSET_INDEX_SUFFIX: &str = "index";
+pub(crate) const TIME_INDEX_SUFFIX: &str = "timeindex";
 
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -30,7 +33,12 @@ pub(crate) struct Segment {
     pub(crate) file: Arc<dyn DiskFile>,
     len: AtomicU64,
     index: RwLock<Index>,
+    /// The latest time of a sealed segment, once it was looked for.
+    max_timestamp: Mutex<Option<MaxTimestamp>>,
+    verified: Mutex<Verified>,
 }
+
+type MaxTimestamp = Option<i64>;
 
 #[derive(Debug)]
 enum Index {
@@ -39,9 +47,9 @@ enum Index {
 }
 
 #[derive(Debug, Clone)]
-struct IndexFiles {
-    offsets: Arc<dyn DiskFile>,
-    times: Arc<dyn DiskFile>,
+pub(crate) struct IndexFiles {
+    pub(crate) offsets: Arc<dyn DiskFile>,
+    pub(crate) times: Arc<dyn DiskFile>,
 }
 
 impl Segment {
@@ -63,8 +71,7 @@ impl Segment {
         len: u64,
         index: SegmentIndex,
     ) -> Segment {
-        let index = RwLock::new(Index::Growing(index));
-        Segment { base_offset, path, file, len: AtomicU64::new(len), index }
+        Segment::new(base_offset, path, file, len, Index::Growing(index))
     }
 
     /// Opens a segment that others follow, and says whether its indexes had to be written anew.
@@ -83,8 +90,30 @@ impl Segment {
         if is_missing {
             index_files.write(&rebuild_index(&*file, len, offsets, interval_bytes)?)?;
         }
-        let index = RwLock::new(Index::Sealed(index_files));
-        Ok((Segment { base_offset, path, file, len: AtomicU64::new(len), index }, is_missing))
+        Ok((Segment::sealed(base_offset, path, file, len, index_files), is_missing))
+    }
+
+    /// A segment whose files are all written.
+    pub(crate) fn sealed(
+        base_offset: i64,
+        path: PathBuf,
+        file: Arc<dyn DiskFile>,
+        len: u64,
+        index_files: IndexFiles,
+    ) -> Segment {
+        Segment::new(base_offset, path, file, len, Index::Sealed(index_files))
+    }
+
+    fn new(base_offset: i64, path: PathBuf, file: Arc<dyn DiskFile>, len: u64, index: Index) -> Segment {
+        Segment {
+            base_offset,
+            path,
+            file,
+            len: AtomicU64::new(len),
+            index: RwLock::new(index),
+            max_timestamp: Mutex::default(),
+            verified: Mutex::default(),
+        }
     }
 
     pub(crate) fn len_bytes(&self) -> u64 {
@@ -105,7 +134,9 @@ impl Segment {
             index.add(self.base_offset, position, &rest[..len], interval_bytes);
             rest = &rest[len..];
         }
-        self.len.store(start + batches.len() as u64, Ordering::Release);
+        let end = start + batches.len() as u64;
+        self.set_verified(start..end);
+        self.len.store(end, Ordering::Release);
         Ok(())
     }
 
@@ -124,24 +155,65 @@ impl Segment {
 
     /// A position from which scanning finds the batch that holds `offset`, and what offset is there.
     pub(crate) fn position_before(&self, offset: i64) -> io::Result<(u64, i64)> {
-        let entry = self.with_index(|index| index.entry_for_offset(offset - self.base_offset))?;
-        let Some(entry) = entry.flatten() else {
-            return Ok((0, self.base_offset));
+        let relative_offset = offset - self.base_offset;
+        let entry = match &*self.index.read() {
+            Index::Growing(growing) => growing.entry_for_offset(relative_offset),
+            Index::Sealed(files) => index::find_offset(&*files.offsets, relative_offset)?,
         };
-        let (position, found) =
-            (u64::from(entry.position), self.base_offset + i64::from(entry.relative_offset));
-        if self.holds_header(position, found)? { Ok((position, found)) } else { Ok((0, self.base_offset)) }
+        let Some(entry) = entry else { return Ok((0, self.base_offset)) };
+        let position = u64::from(entry.position);
+        let last_offset = self.base_offset + i64::from(entry.relative_offset);
+        let start = self.start_of_batch_that_ends(position, last_offset)?;
+        Ok(start.map_or((0, self.base_offset), |offset| (position, offset)))
     }
 
     /// An offset from which on the first record at or after a time is to be looked for.
     pub(crate) fn offset_before_time(&self, timestamp_ms: i64) -> io::Result<i64> {
-        let entry = self.with_index(|index| index.entry_before_time(timestamp_ms))?.flatten();
-        Ok(self.base_offset + entry.map_or(0, |entry| i64::from(entry.relative_offset)))
+        let entry = match &*self.index.read() {
+            Index::Growing(growing) => growing.entry_before_time(timestamp_ms),
+            Index::Sealed(files) => index::find_time(&*files.times, timestamp_ms)?,
+        };
+        Ok(match entry {
+            Some(entry) if self.is_true(entry)? => self.base_offset + i64::from(entry.relative_offset),
+            _ => self.base_offset,
+        })
     }
 
-    /// The latest time in the segment; `None` when it is empty or its index is damaged.
+    /// The latest time in the segment; `None` when it holds no records.
     pub(crate) fn max_timestamp(&self) -> io::Result<Option<i64>> {
-        Ok(self.with_index(SegmentIndex::max_timestamp)?.flatten())
+        let entry = match &*self.index.read() {
+            Index::Growing(growing) => return Ok(growing.max_timestamp()),
+            Index::Sealed(files) => index::latest_time(&*files.times)?,
+        };
+        let mut known = self.max_timestamp.lock();
+        if let Some(known) = *known {
+            return Ok(known);
+        }
+        let found = match entry {
+            Some(entry) if self.is_true(entry)? => Some(entry.timestamp_ms),
+            _ => self.look_for_max_timestamp()?,
+        };
+        Ok(*known.insert(found))
+    }
+
+    /// The time of the first batch with records, read from the file.
+    pub(crate) fn look_for_first_timestamp(&self) -> io::Result<Option<i64>> {
+        let mut scanner = self.scan(0, self.base_offset..NO_OFFSET_LIMIT, INDEX_CHECK_CHUNK_BYTES);
+        while let Some(found) = scanner.next()? {
+            match found {
+                Found::Batch { batch, .. } if !batch.is_empty() => return Ok(Some(batch.max_timestamp())),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// The time of the first batch with records, if the segment grows.
+    pub(crate) fn first_timestamp(&self) -> Option<i64> {
+        match &*self.index.read() {
+            Index::Growing(growing) => growing.first_timestamp(),
+            Index::Sealed(_) => None,
+        }
     }
 
     /// Scans from `position`, where `offsets.start` is, to the end.
@@ -174,21 +246,53 @@ impl Segment {
         self.paths(disk, dir)?.iter().try_for_each(|path| disk.remove_file(path))
     }
 
-    /// `None` when the index on disk is damaged.
-    fn with_index<T>(&self, look: impl FnOnce(&SegmentIndex) -> T) -> io::Result<Option<T>> {
-        match &*self.index.read() {
-            Index::Growing(index) => Ok(Some(look(index))),
-            Index::Sealed(files) => Ok(files.read()?.as_ref().map(look)),
-        }
-    }
-
-    /// An index entry is a hint: a batch must really start there.
-    fn holds_header(&self, position: u64, offset: i64) -> io::Result<bool> {
-        let mut header = [0; batch::HEADER_BYTES];
+    /// An index entry is a hint: a batch that ends with `last_offset` must really be there. Returns where it starts.
+    fn start_of_batch_that_ends(&self, position: u64, last_offset: i64) -> io::Result<Option<i64>> {
+        let mut header = [0; HEADER_BYTES];
         let read = self.file.read_at(&mut header, position)?;
         let is_header = batch::encoded_len(&header).is_ok() && batch::has_served_epoch(&header);
         let is_within = position < self.len_bytes() && read == header.len();
-        Ok(is_within && is_header && batch::base_offset(&header) == offset)
+        let is_right = is_within && is_header && batch::last_offset(&header) == last_offset;
+        let base_offset = batch::base_offset(&header);
+        Ok((is_right && (self.base_offset..=last_offset).contains(&base_offset)).then_some(base_offset))
+    }
+
+    /// Whether the batch that ends where a time entry says is there, and has its time.
+    fn is_true(&self, entry: TimeEntry) -> io::Result<bool> {
+        let last_offset = self.base_offset + i64::from(entry.relative_offset);
+        let (position, offset) = self.position_before(last_offset)?;
+        let mut scanner = self.scan(position, offset..NO_OFFSET_LIMIT, INDEX_CHECK_CHUNK_BYTES);
+        while let Some(found) = scanner.next()? {
+            let Found::Batch { batch, .. } = found else { return Ok(false) };
+            if batch.last_offset() >= last_offset {
+                let is_there = batch.last_offset() == last_offset && !batch.is_empty();
+                return Ok(is_there && batch.max_timestamp() == entry.timestamp_ms);
+            }
+        }
+        Ok(false)
+    }
+
+    fn look_for_max_timestamp(&self) -> io::Result<Option<i64>> {
+        let (mut scanner, mut latest) = (self.scan_all(self.base_offset..NO_OFFSET_LIMIT), None);
+        while let Some(found) = scanner.next()? {
+            match found {
+                Found::Batch { batch, .. } if !batch.is_empty() => {
+                    latest = latest.max(Some(batch.max_timestamp()))
+                }
+                _ => {}
+            }
+        }
+        Ok(latest)
+    }
+
+    /// Takes note that the batches in these bytes are whole.
+    pub(crate) fn set_verified(&self, bytes: Range<u64>) {
+        self.verified.lock().add(bytes);
+    }
+
+    /// Whether the batches in these bytes were whole when this process wrote or last read them.
+    pub(crate) fn is_verified(&self, bytes: &Range<u64>) -> bool {
+        self.verified.lock().holds(bytes)
     }
 }
 
@@ -198,17 +302,12 @@ impl IndexFiles {
         Ok(IndexFiles { offsets: open(OFFSET_INDEX_SUFFIX)?, times: open(TIME_INDEX_SUFFIX)? })
     }
 
-    fn write(&self, index: &SegmentIndex) -> io::Result<()> {
+    pub(crate) fn write(&self, index: &SegmentIndex) -> io::Result<()> {
         for (file, bytes) in [(&self.offsets, index.encode_offsets()), (&self.times, index.encode_times())] {
             file.write_all_at(&bytes, 0)?;
             file.set_len(bytes.len() as u64)?;
         }
         Ok(())
-    }
-
-    fn read(&self) -> io::Result<Option<SegmentIndex>> {
-        let (offsets, times) = (disk::read_all(&*self.offsets)?, disk::read_all(&*self.times)?);
-        Ok(SegmentIndex::decode(&offsets, &times))
     }
 }
 
@@ -233,7 +332,7 @@ pub(crate) fn path_of(dir: &Path, base_offset: i64, suffix: &str) -> PathBuf {
     dir.join(file_name(base_offset, suffix))
 }
 
-fn file_name(base_offset: i64, suffix: &str) -> String {
+pub(crate) fn file_name(base_offset: i64, suffix: &str) -> String {
     format!("{base_offset:0OFFSET_DIGITS$}.{suffix}")
 }
 

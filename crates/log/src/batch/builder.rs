@@ -2,11 +2,11 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{CHECKED_START, CRC, HEADER_BYTES, LENGTH, LENGTH_END, MAGIC};
+use super::{HEADER_BYTES, LENGTH, LENGTH_END, MAGIC};
 use crate::varint;
 
 const NO_TIMESTAMP: i64 = -1;
-const NO_PRODUCER_ID: i64 = -1;
+pub(crate) const NO_PRODUCER_ID: i64 = -1;
 const NO_PRODUCER_EPOCH: i16 = -1;
 const NO_SEQUENCE: i32 = -1;
 
@@ -118,8 +118,7 @@ impl BatchBuilder {
         header[51..53].copy_from_slice(&self.producer.epoch.to_be_bytes());
         header[53..57].copy_from_slice(&self.producer.base_sequence.to_be_bytes());
         header[57..61].copy_from_slice(&self.record_count.to_be_bytes());
-        let crc = crc_fast::crc32_iscsi(&self.buffer[CHECKED_START..]);
-        self.buffer[CRC].copy_from_slice(&crc.to_be_bytes());
+        super::set_crc(&mut self.buffer);
 
         self.last_offset = None;
         self.record_count = 0;

@@ -19,7 +19,7 @@ use crate::record::Records;
 mod builder;
 
 pub use builder::BatchBuilder;
-pub(crate) use builder::empty_batch;
+pub(crate) use builder::{NO_PRODUCER_ID, empty_batch};
 
 /// Bytes before the first record.
 pub(crate) const HEADER_BYTES: usize = 61;
@@ -28,10 +28,12 @@ const LENGTH_END: usize = 12;
 /// Where the bytes covered by the CRC begin.
 const CHECKED_START: usize = 21;
 const LENGTH: Range<usize> = 8..12;
+const BASE_OFFSET: Range<usize> = 0..8;
 const LEADER_EPOCH_FIELD: Range<usize> = 12..16;
 const CRC: Range<usize> = 17..21;
 const ATTRIBUTES: usize = 21;
 const LAST_OFFSET_DELTA: usize = 23;
+const BASE_TIMESTAMP: usize = 27;
 const MAX_TIMESTAMP: usize = 35;
 const RECORD_COUNT: usize = 57;
 
@@ -49,6 +51,7 @@ const CODEC_BITS: i16 = 0b111;
 const LOG_APPEND_TIME_BIT: i16 = 1 << 3;
 const TRANSACTIONAL_BIT: i16 = 1 << 4;
 const CONTROL_BIT: i16 = 1 << 5;
+const DELETE_HORIZON_BIT: i16 = 1 << 6;
 
 /// Whose clock a batch's timestamps come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,8 +141,14 @@ impl RecordBatch {
         self.attributes() & CONTROL_BIT != 0
     }
 
+    /// From when on compaction may drop the batch's tombstones, or its marker (KIP-534).
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        (self.attributes() & DELETE_HORIZON_BIT != 0).then(|| self.base_timestamp())
+    }
+
+    /// What the records' timestamps are counted from: the delete horizon, if there is one.
     pub fn base_timestamp(&self) -> i64 {
-        i64_at(&self.bytes, 27)
+        i64_at(&self.bytes, BASE_TIMESTAMP)
     }
 
     pub fn max_timestamp(&self) -> i64 {
@@ -173,6 +182,11 @@ impl RecordBatch {
         self.bytes.slice(HEADER_BYTES..)
     }
 
+    /// The records as they are encoded, compressed or not.
+    pub(crate) fn encoded_records(&self) -> &[u8] {
+        &self.bytes[HEADER_BYTES..]
+    }
+
     /// The records of an uncompressed batch; of a compressed one, a single error.
     pub fn records(&self) -> Records<'_> {
         Records::of(self, &self.bytes[HEADER_BYTES..])
@@ -185,7 +199,7 @@ impl RecordBatch {
 
     /// The same batch starting at another offset; the CRC does not cover it.
     pub fn with_base_offset(self, base_offset: i64) -> RecordBatch {
-        self.patched(|bytes| bytes[0..8].copy_from_slice(&base_offset.to_be_bytes()))
+        self.patched(|bytes| set_base_offset(bytes, base_offset))
     }
 
     /// The same batch under another leader epoch; the CRC does not cover it.
@@ -212,6 +226,51 @@ impl RecordBatch {
         let mut bytes = bytes::BytesMut::from(self.bytes);
         patch(&mut bytes);
         RecordBatch { bytes: bytes.freeze() }
+    }
+}
+
+/// The header of a batch, on its way to become that of another with the same offsets and producer.
+#[derive(Debug)]
+pub(crate) struct Header([u8; HEADER_BYTES]);
+
+impl Header {
+    pub(crate) fn of(batch: &RecordBatch) -> Header {
+        Header(*batch.bytes.first_chunk().expect("a batch has a header"))
+    }
+
+    pub(crate) fn set_record_count(&mut self, count: i32) {
+        self.0[RECORD_COUNT..RECORD_COUNT + 4].copy_from_slice(&count.to_be_bytes());
+    }
+
+    pub(crate) fn set_base_timestamp(&mut self, timestamp_ms: i64) {
+        self.0[BASE_TIMESTAMP..BASE_TIMESTAMP + 8].copy_from_slice(&timestamp_ms.to_be_bytes());
+    }
+
+    pub(crate) fn set_max_timestamp(&mut self, timestamp_ms: i64) {
+        self.0[MAX_TIMESTAMP..MAX_TIMESTAMP + 8].copy_from_slice(&timestamp_ms.to_be_bytes());
+    }
+
+    /// Says whether the base timestamp is a delete horizon.
+    pub(crate) fn set_has_delete_horizon(&mut self, has_horizon: bool) {
+        let others = i16_at(&self.0, ATTRIBUTES) & !DELETE_HORIZON_BIT;
+        self.set_attributes(others | if has_horizon { DELETE_HORIZON_BIT } else { 0 });
+    }
+
+    pub(crate) fn set_uncompressed(&mut self) {
+        self.set_attributes(i16_at(&self.0, ATTRIBUTES) & !CODEC_BITS);
+    }
+
+    fn set_attributes(&mut self, attributes: i16) {
+        self.0[ATTRIBUTES..ATTRIBUTES + 2].copy_from_slice(&attributes.to_be_bytes());
+    }
+
+    /// The batch of this header and these encoded records.
+    pub(crate) fn with_records(mut self, records: &[u8]) -> Bytes {
+        let length = HEADER_BYTES + records.len() - LENGTH_END;
+        self.0[LENGTH].copy_from_slice(&i32::try_from(length).expect("a batch is below 2 GiB").to_be_bytes());
+        let mut batch = [&self.0, records].concat();
+        set_crc(&mut batch);
+        batch.into()
     }
 }
 
@@ -243,11 +302,29 @@ pub(crate) fn set_served_epoch(batch: &mut [u8]) {
 }
 
 pub(crate) fn base_offset(batch: &[u8]) -> i64 {
-    i64_at(batch, 0)
+    i64_at(batch, BASE_OFFSET.start)
+}
+
+/// Moves an encoded batch to another offset; the CRC does not cover it.
+pub(crate) fn set_base_offset(batch: &mut [u8], base_offset: i64) {
+    batch[BASE_OFFSET].copy_from_slice(&base_offset.to_be_bytes());
+}
+
+/// Gives all records of an encoded batch the time at which the broker appended them.
+pub(crate) fn set_append_time(batch: &mut [u8], timestamp_ms: i64) {
+    let attributes = i16_at(batch, ATTRIBUTES) | LOG_APPEND_TIME_BIT;
+    batch[ATTRIBUTES..ATTRIBUTES + 2].copy_from_slice(&attributes.to_be_bytes());
+    batch[MAX_TIMESTAMP..MAX_TIMESTAMP + 8].copy_from_slice(&timestamp_ms.to_be_bytes());
+    set_crc(batch);
 }
 
 pub(crate) fn last_offset(batch: &[u8]) -> i64 {
     base_offset(batch).saturating_add(i64::from(i32_at(batch, LAST_OFFSET_DELTA)))
+}
+
+/// How many offsets a batch takes.
+pub(crate) fn offset_count(batch: &[u8]) -> i64 {
+    i64::from(i32_at(batch, LAST_OFFSET_DELTA)) + 1
 }
 
 /// Makes `last_offset` that of an encoded batch, leaving the CRC as it is; false if it cannot be.
@@ -277,13 +354,23 @@ pub(crate) fn check_crc(batch: &[u8]) -> Result<(), BatchError> {
     Ok(())
 }
 
+pub(crate) fn set_crc(batch: &mut [u8]) {
+    let crc = crc_fast::crc32_iscsi(&batch[CHECKED_START..]);
+    batch[CRC].copy_from_slice(&crc.to_be_bytes());
+}
+
 /// Refuses a record count that cannot be, and offsets that adding to would overflow.
 pub(crate) fn check_counts(batch: &[u8]) -> Result<(), BatchError> {
+    check_counts_at(batch, base_offset(batch))
+}
+
+/// The same for a batch that is to start at `base_offset`, whatever it says itself.
+pub(crate) fn check_counts_at(batch: &[u8], base_offset: i64) -> Result<(), BatchError> {
     let (records, bytes) = (record_count(batch), batch.len() - HEADER_BYTES);
-    let offsets = i64::from(i32_at(batch, LAST_OFFSET_DELTA)) + 1;
+    let offsets = offset_count(batch);
     let is_compressed = i16_at(batch, ATTRIBUTES) & CODEC_BITS != 0;
     let fits_bytes = is_compressed || i64::from(records) <= (bytes / RECORD_BYTES_MIN) as i64;
-    let fits_offsets = base_offset(batch) >= 0 && base_offset(batch).checked_add(offsets).is_some();
+    let fits_offsets = base_offset >= 0 && base_offset.checked_add(offsets).is_some();
     if records < 0 || offsets < 1 || i64::from(records) > offsets || !fits_bytes || !fits_offsets {
         return Err(BatchError::BadRecordCount { records, bytes, offsets });
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,6 +52,11 @@ pub trait DiskFile: Send + Sync + Debug {
 
     /// Makes the content and the length durable.
     fn sync_data(&self) -> io::Result<()>;
+
+    /// What the operating system knows the file by, if it does.
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// The whole content of the file at `path`.

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::mem;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
@@ -15,18 +16,32 @@ use crate::error::{BatchError, LogError};
 use crate::recovery_point;
 use crate::segment::Segment;
 
+mod checkpoint;
+mod compaction;
 mod reader;
 mod recovery;
+mod region;
 mod retention;
+mod snapshots;
 mod view;
 
+pub use compaction::{
+    AbortedTransaction, Codec, Compacted, Compaction, CompactionReport, CompactionRules, LastBatch,
+    StreamState,
+};
 pub use reader::LogReader;
 pub use recovery::{Damage, Recovery};
+pub use region::Region;
 
+use checkpoint::Checkpoint;
+use snapshots::Snapshots;
 use view::View;
 
 /// Positions in an index take 32 bits.
 const SEGMENT_BYTES_LIMIT: u64 = 1 << 31;
+
+/// Offsets in an index are relative to the segment's first, and Kafka reads them with a sign.
+pub(crate) const RELATIVE_OFFSET_MAX: i64 = i32::MAX as i64;
 
 /// The write buffer an idle log keeps: there may be thousands of logs.
 const STAGED_BYTES_KEPT_MAX: usize = 16 << 10;
@@ -37,14 +52,25 @@ pub struct LogConfig {
     pub segment_bytes: u64,
     /// How far apart the entries of the indexes are.
     pub index_interval_bytes: u32,
+    /// A segment whose first batch is older than this, compared with the batch that is written, is followed by a new
+    /// one.
+    pub segment_ms: Option<i64>,
     /// Whether opening reads all the log. Otherwise only the last segment is, and damage in others is found by
     /// reading them.
     pub verify_sealed: bool,
+    /// Whether [`LogReader::locate`] reads what this process has neither written nor read before it gives it out.
+    pub verify_regions: bool,
 }
 
 impl Default for LogConfig {
     fn default() -> LogConfig {
-        LogConfig { segment_bytes: 16 << 20, index_interval_bytes: 4096, verify_sealed: false }
+        LogConfig {
+            segment_bytes: 16 << 20,
+            index_interval_bytes: 4096,
+            segment_ms: None,
+            verify_sealed: false,
+            verify_regions: true,
+        }
     }
 }
 
@@ -56,6 +82,8 @@ pub struct Log {
     config: LogConfig,
     view: Arc<View>,
     active: Arc<Segment>,
+    /// The time of the active segment's first batch.
+    first_timestamp_ms: Option<i64>,
     /// Whether the active segment was written to since the last flush.
     is_dirty: bool,
     /// Sealed segments that were not flushed since.
@@ -68,6 +96,8 @@ pub struct Log {
     has_new_dir: bool,
     /// No longer part of the log. Their files stay until what took their place is flushed.
     retired: Vec<Arc<Segment>>,
+    checkpoint: Checkpoint,
+    snapshots: Snapshots,
     /// Batches on their way to the file.
     staged: Vec<u8>,
 }
@@ -75,12 +105,14 @@ pub struct Log {
 impl Log {
     /// Opens the log in `dir`, creating it when it is missing, and repairs what a crash left behind.
     pub fn open(disk: Arc<dyn Disk>, dir: PathBuf, config: LogConfig) -> Result<(Log, Recovery), LogError> {
-        assert!(
-            config.segment_bytes <= SEGMENT_BYTES_LIMIT,
-            "segments are limited to {SEGMENT_BYTES_LIMIT} bytes"
-        );
+        config.check();
         let recovered = recovery::recover(&*disk, &dir, &config)?;
         let active = recovered.segments.last().expect("a log has a segment").clone();
+        let checkpoint = Checkpoint::open(&disk, &dir, recovered.end_offset)?;
+        let snapshots = Snapshots::open(&*disk, &dir, recovered.end_offset)?;
+        let view = View::new(recovered.segments, recovered.end_offset);
+        view.set_log_start(checkpoint.known().log_start);
+        view.verify_regions.store(config.verify_regions, Ordering::Relaxed);
         let log = Log {
             // What was found may never have been flushed: the process may have been killed before.
             is_dirty: active.len_bytes() > 0 || recovered.recovery.truncated_bytes > 0,
@@ -89,8 +121,11 @@ impl Log {
             names_are_durable: Arc::default(),
             has_new_dir: true,
             retired: Vec::new(),
-            view: Arc::new(View::new(recovered.segments, recovered.end_offset)),
+            checkpoint,
+            snapshots,
+            view: Arc::new(view),
             staged: Vec::new(),
+            first_timestamp_ms: active.first_timestamp(),
             disk,
             dir,
             config,
@@ -108,6 +143,40 @@ impl Log {
     /// Writes several batches at once, all of them or, when one is refused, none.
     pub fn append_all(&mut self, batches: &[Bytes]) -> Result<(), LogError> {
         self.append_each(batches.iter().map(|batch| &batch[..]))
+    }
+
+    /// Writes a producer's batches at the end, all of them or, when one is refused, none, and returns the offsets they
+    /// took. Of their bytes only base offset and leader epoch are changed, which the CRC does not cover; with an append
+    /// time also the timestamp type, the latest timestamp and the CRC. The caller vouches for the CRC they come with.
+    pub fn append_assigning(
+        &mut self,
+        batches: &[Bytes],
+        append_time_ms: Option<i64>,
+    ) -> Result<Range<i64>, LogError> {
+        let start = self.end_offset();
+        let end = check_assigned(batches, start)?;
+        let mut next = start;
+        for batch in batches {
+            next = self.stage(batch, next, append_time_ms)?;
+        }
+        self.write_staged(end)?;
+        Ok(start..end)
+    }
+
+    /// Changes how the log goes on. What is written stays as it is.
+    pub fn set_config(&mut self, config: LogConfig) {
+        config.check();
+        self.view.verify_regions.store(config.verify_regions, Ordering::Relaxed);
+        self.config = config;
+    }
+
+    /// Starts a new segment if the active one began more than `segment_ms` ago, as the next batch would do.
+    pub fn roll_if_due(&mut self, now_ms: i64) -> io::Result<bool> {
+        let is_due = self.is_older_than_allowed(now_ms);
+        if is_due {
+            self.roll(self.end_offset())?;
+        }
+        Ok(is_due)
     }
 
     /// The lowest offset that may be read.
@@ -141,6 +210,8 @@ impl Log {
             dirty.set_recovery_point(&self.dir, file, self.active.base_offset);
             self.has_new_names = true;
         }
+        dirty.add(self.checkpoint.take_dirty());
+        self.snapshots.take_dirty(&*self.disk, &self.dir, &mut dirty)?;
         if mem::take(&mut self.has_new_names) {
             dirty.add_names_in(&self.dir);
             dirty.tell(self.names_are_durable.clone());
@@ -160,30 +231,46 @@ impl Log {
         for batch in batches {
             while end_offset < batch::base_offset(batch) {
                 let gap_end = batch::base_offset(batch).min(end_offset.saturating_add(batch::OFFSETS_MAX));
-                end_offset = self.stage(&batch::empty_batch(end_offset..gap_end))?;
+                end_offset = self.stage(&batch::empty_batch(end_offset..gap_end), end_offset, None)?;
             }
-            end_offset = self.stage(batch)?;
+            end_offset = self.stage(batch, end_offset, None)?;
         }
         Ok(self.write_staged(end_offset)?)
     }
 
     /// Adds a batch to what is to be written, and returns the offset after it.
-    fn stage(&mut self, batch: &[u8]) -> io::Result<i64> {
-        if self.must_roll_before(batch) {
-            self.write_staged(batch::base_offset(batch))?;
-            self.roll(batch::base_offset(batch))?;
+    fn stage(&mut self, batch: &[u8], base_offset: i64, append_time_ms: Option<i64>) -> io::Result<i64> {
+        let end_offset = base_offset + batch::offset_count(batch);
+        let timestamp_ms = append_time_ms.unwrap_or(batch::max_timestamp(batch));
+        let has_records = batch::record_count(batch) > 0;
+        let is_late = has_records && self.is_older_than_allowed(timestamp_ms);
+        if is_late || self.has_no_room_for(batch.len(), end_offset) {
+            self.write_staged(base_offset)?;
+            self.roll(base_offset)?;
+        }
+        if has_records {
+            self.first_timestamp_ms.get_or_insert(timestamp_ms);
         }
         let start = self.staged.len();
         self.staged.extend_from_slice(batch);
-        batch::set_served_epoch(&mut self.staged[start..]);
-        Ok(batch::last_offset(batch) + 1)
+        let staged = &mut self.staged[start..];
+        batch::set_base_offset(staged, base_offset);
+        batch::set_served_epoch(staged);
+        if let Some(append_time_ms) = append_time_ms {
+            batch::set_append_time(staged, append_time_ms);
+        }
+        Ok(end_offset)
     }
 
-    fn must_roll_before(&self, batch: &[u8]) -> bool {
+    fn has_no_room_for(&self, bytes: usize, end_offset: i64) -> bool {
         let filled = self.active.len_bytes() + self.staged.len() as u64;
-        let is_full = filled > 0 && filled + batch.len() as u64 > self.config.segment_bytes;
-        let is_out_of_reach = batch::last_offset(batch) - self.active.base_offset > i64::from(u32::MAX);
-        is_full || is_out_of_reach
+        let is_full = filled > 0 && filled + bytes as u64 > self.config.segment_bytes;
+        is_full || end_offset - 1 - self.active.base_offset > RELATIVE_OFFSET_MAX
+    }
+
+    fn is_older_than_allowed(&self, now_ms: i64) -> bool {
+        let age_ms = self.first_timestamp_ms.map(|first| now_ms.saturating_sub(first));
+        matches!((age_ms, self.config.segment_ms), (Some(age), Some(allowed)) if age > allowed)
     }
 
     fn write_staged(&mut self, end_offset: i64) -> io::Result<()> {
@@ -203,6 +290,7 @@ impl Log {
         self.active.seal(&*self.disk, &self.dir)?;
         let next = Arc::new(Segment::create(&*self.disk, &self.dir, base_offset)?);
         self.unflushed.push(mem::replace(&mut self.active, next));
+        self.first_timestamp_ms = None;
         self.is_dirty = false;
         self.has_new_names = true;
         self.names_are_durable = Arc::default();
@@ -211,15 +299,37 @@ impl Log {
     }
 }
 
+impl LogConfig {
+    fn check(&self) {
+        assert!(
+            self.segment_bytes <= SEGMENT_BYTES_LIMIT,
+            "segments are limited to {SEGMENT_BYTES_LIMIT} bytes"
+        );
+    }
+}
+
+/// Checks batches that are given their offsets from `end_offset` on, and returns where they will end.
+fn check_assigned(batches: &[Bytes], mut end_offset: i64) -> Result<i64, LogError> {
+    for batch in batches {
+        check_len(batch)?;
+        batch::check_counts_at(batch, end_offset)?;
+        end_offset += batch::offset_count(batch);
+    }
+    Ok(end_offset)
+}
+
+fn check_len(batch: &[u8]) -> Result<(), BatchError> {
+    let len = batch::encoded_len(batch)?;
+    match batch.len() {
+        left if left < len => Err(BatchError::Incomplete { needed: len, left }),
+        left if left > len => Err(BatchError::BadLength((len - 12) as i32)),
+        _ => Ok(()),
+    }
+}
+
 fn check_order<'b>(batches: impl Iterator<Item = &'b [u8]>, mut end_offset: i64) -> Result<(), LogError> {
     for batch in batches {
-        let len = batch::encoded_len(batch)?;
-        if batch.len() < len {
-            return Err(BatchError::Incomplete { needed: len, left: batch.len() }.into());
-        }
-        if batch.len() > len {
-            return Err(BatchError::BadLength((len - 12) as i32).into());
-        }
+        check_len(batch)?;
         batch::check_counts(batch)?;
         let base_offset = batch::base_offset(batch);
         if base_offset < end_offset {

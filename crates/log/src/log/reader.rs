@@ -1,7 +1,7 @@
 //! Reading a log while it is written.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -10,6 +10,7 @@ use super::view::{Placed, View};
 use crate::batch::RecordBatch;
 use crate::error::LogError;
 use crate::scan::Found;
+use crate::segment::Segment;
 
 /// How much is read from the disk at once, at least and at most; a larger batch is still read whole.
 const READ_CHUNK_BYTES_MIN: usize = 4 << 10;
@@ -18,21 +19,21 @@ const READ_CHUNK_BYTES_MAX: usize = 1 << 20;
 /// A view of a log that many may share. Each clone remembers where it read last and goes on there without a search.
 #[derive(Debug)]
 pub struct LogReader {
-    view: Arc<View>,
-    resume: Mutex<Option<Resume>>,
+    pub(super) view: Arc<View>,
+    pub(super) resume: Mutex<Option<Resume>>,
 }
 
-/// The batch from `offset` on is at `position` of the segment.
-#[derive(Debug, Clone, Copy)]
-struct Resume {
-    offset: i64,
-    segment_base: i64,
-    position: u64,
+/// The batch from `offset` on is at `position` of the segment, if that is still part of the log.
+#[derive(Debug, Clone)]
+pub(super) struct Resume {
+    pub(super) offset: i64,
+    pub(super) segment: Weak<Segment>,
+    pub(super) position: u64,
 }
 
 impl Clone for LogReader {
     fn clone(&self) -> LogReader {
-        LogReader { view: self.view.clone(), resume: Mutex::new(*self.resume.lock()) }
+        LogReader { view: self.view.clone(), resume: Mutex::new(self.resume.lock().clone()) }
     }
 }
 
@@ -108,6 +109,7 @@ impl LogReader {
         // The writer may be adding batches it has not announced: they are for the next read.
         let end_offset = self.end_offset();
         let (mut batches, mut bytes_read, mut next_position) = (Vec::new(), 0, position);
+        let mut whole_from = position;
         loop {
             let is_enough = |len| bytes_read + len > max_bytes;
             if !batches.is_empty() && scanner.expected_len()?.is_none_or(is_enough) {
@@ -116,6 +118,8 @@ impl LogReader {
             match scanner.next()? {
                 None => break,
                 Some(Found::Damage { bytes, offsets, .. }) => {
+                    segment.set_verified(whole_from..bytes.start);
+                    whole_from = bytes.end;
                     self.view.notice(Damage::new(&segment.path, bytes, offsets));
                 }
                 Some(Found::Batch { batch, .. }) if batch.last_offset() < from || batch.is_empty() => {}
@@ -128,20 +132,18 @@ impl LogReader {
             }
         }
         if let Some(last) = batches.last() {
-            let resume = Resume {
-                offset: last.next_offset(),
-                segment_base: segment.base_offset,
-                position: next_position,
-            };
-            *self.resume.lock() = Some(resume);
+            segment.set_verified(whole_from..next_position);
+            let segment = Arc::downgrade(segment);
+            *self.resume.lock() =
+                Some(Resume { offset: last.next_offset(), segment, position: next_position });
         }
         Ok(batches)
     }
 
-    fn start_of_scan(&self, placed: &Placed, from: i64) -> io::Result<(u64, i64)> {
-        if let Some(resume) = *self.resume.lock()
+    pub(super) fn start_of_scan(&self, placed: &Placed, from: i64) -> io::Result<(u64, i64)> {
+        if let Some(resume) = &*self.resume.lock()
             && resume.offset == from
-            && resume.segment_base == placed.segment.base_offset
+            && resume.segment.as_ptr() == Arc::as_ptr(&placed.segment)
         {
             return Ok((resume.position, resume.offset));
         }

@@ -18,12 +18,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::LogConfig;
+use super::compaction;
 use super::view::Placed;
 use crate::disk::Disk;
 use crate::index::SegmentIndex;
 use crate::recovery_point;
 use crate::scan::{Found, NO_OFFSET_LIMIT};
 use crate::segment::{self, LOG_SUFFIX, Segment};
+use crate::verified::Verified;
 
 /// Bytes that are no batch although batches follow: lost to the disk, never served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +56,7 @@ pub(super) struct Recovered {
 
 pub(super) fn recover(disk: &dyn Disk, dir: &Path, config: &LogConfig) -> io::Result<Recovered> {
     disk.create_dir_all(dir)?;
+    compaction::swap::recover(disk, dir)?;
     let names = disk.list(dir)?;
     let mut bases: Vec<_> =
         names.iter().filter_map(|name| segment::base_offset_of(name, LOG_SUFFIX)).collect();
@@ -63,7 +66,10 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, config: &LogConfig) -> io::Re
     if bases.is_empty() {
         bases.push(0);
     }
-    let recovery_point = recovery_point::read(disk, dir, &names)?;
+    let recovery_point = match recovery_point::read(disk, dir, &names)? {
+        Some(offset) => offset,
+        None => take_all_as_flushed(disk, dir, &bases)?,
+    };
     let flushed = bases.partition_point(|base| *base < recovery_point).min(bases.len() - 1);
     let mut recovered = Recovered::default();
     for pair in bases[..=flushed].windows(2) {
@@ -71,6 +77,17 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, config: &LogConfig) -> io::Re
     }
     recover_unflushed(disk, dir, &bases[flushed..], config, &mut recovered)?;
     Ok(recovered)
+}
+
+/// Where the recovery point cannot be read nothing is cut, as it may have been promised. What is written from now on
+/// may be: so there must be one that can be read before that.
+fn take_all_as_flushed(disk: &dyn Disk, dir: &Path, bases: &[i64]) -> io::Result<i64> {
+    let (last, sealed) = bases.split_last().expect("a log has a segment");
+    let open = |base: &i64| disk.open(&segment::path_of(dir, *base, LOG_SUFFIX));
+    let files = sealed.iter().map(open).collect::<io::Result<Vec<_>>>()?;
+    disk.sync(&files, &[dir.to_owned()])?;
+    recovery_point::repair(disk, dir, *last)?;
+    Ok(*last)
 }
 
 /// Reads the segments that a crash may have torn, up to the first that does not lead to the next.
@@ -154,11 +171,12 @@ fn recover_segment(
     let file_len = file.len()?;
     let whole = Segment::growing(base_offset, path.clone(), file.clone(), file_len, SegmentIndex::default());
     let (mut index, mut end_offset, mut len) = (SegmentIndex::default(), base_offset, file_len);
-    let mut scanner = whole.scan_all(offsets);
+    let (mut scanner, mut verified) = (whole.scan_all(offsets), Verified::default());
     while let Some(found) = scanner.next()? {
         match found {
             Found::Batch { position, batch } => {
                 index.add(base_offset, position, batch.bytes(), config.index_interval_bytes);
+                verified.add(position..position + batch.len_bytes() as u64);
                 end_offset = batch.next_offset();
             }
             Found::Damage { bytes, reaches_end: true, .. } => len = bytes.start,
@@ -169,16 +187,23 @@ fn recover_segment(
         recovery.truncated_bytes += file_len - len;
         file.set_len(len)?;
     }
-    Ok((Segment::growing(base_offset, path, file, len, index), end_offset))
+    let segment = Segment::growing(base_offset, path, file, len, index);
+    verified.stretches().for_each(|bytes| segment.set_verified(bytes));
+    Ok((segment, end_offset))
 }
 
-/// All the damage in a segment.
+/// All the damage in a segment. What is not damaged counts as verified from then on.
 pub(super) fn verify(placed: &Placed) -> io::Result<Vec<Damage>> {
     let mut damaged = Vec::new();
     let mut scanner = placed.segment.scan_all(placed.offsets());
     while let Some(found) = scanner.next()? {
-        if let Found::Damage { bytes, offsets, .. } = found {
-            damaged.push(Damage::new(&placed.segment.path, bytes, offsets));
+        match found {
+            Found::Batch { position, batch } => {
+                placed.segment.set_verified(position..position + batch.len_bytes() as u64);
+            }
+            Found::Damage { bytes, offsets, .. } => {
+                damaged.push(Damage::new(&placed.segment.path, bytes, offsets));
+            }
         }
     }
     Ok(damaged)

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Log;
+use super::checkpoint::Known;
 use super::view::Placed;
+use crate::error::LogError;
 
 impl Log {
     /// Removes the segments whose records are all below `offset` and returns how many bytes that freed. When the
@@ -18,6 +20,21 @@ impl Log {
         self.remove_segments_while(|placed| Ok(placed.offset_limit <= offset))
     }
 
+    /// Deletes the records below `offset`, which must not be beyond the end of the log, and returns how many bytes that
+    /// freed. What the first segment still holds of them is read no more. Kept from the next flush on.
+    pub fn delete_records(&mut self, offset: i64) -> Result<u64, LogError> {
+        let (start, end) = (self.start_offset(), self.end_offset());
+        if offset > end {
+            return Err(LogError::OutOfRange { wanted: offset, start, end });
+        }
+        let known = self.checkpoint.known();
+        if offset > start {
+            self.checkpoint.set(&self.disk, &self.dir, Known { log_start: offset, ..known })?;
+            self.view.set_log_start(offset);
+        }
+        Ok(self.remove_segments_while(|placed| Ok(placed.offset_limit <= offset))?)
+    }
+
     /// Removes the segments that are older than `retention_ms`, and as many more as leave at least
     /// `retention_bytes`. Returns how many bytes that freed.
     pub fn retain(
@@ -27,11 +44,11 @@ impl Log {
         retention_bytes: Option<u64>,
     ) -> io::Result<u64> {
         let oldest_ms = retention_ms.map(|retention| now_ms.saturating_sub(retention));
-        let is_expired = |timestamp: Option<i64>| {
-            // Without a time there is nothing in it, or its index is damaged and only size can tell.
-            matches!((timestamp, oldest_ms), (Some(timestamp), Some(oldest)) if timestamp < oldest)
-        };
-        if is_expired(self.active.max_timestamp()?) {
+        // A sealed segment without a time holds no records.
+        let is_expired =
+            |latest: Option<i64>| oldest_ms.is_some_and(|oldest| latest.is_none_or(|latest| latest < oldest));
+        let latest_ms = self.active.max_timestamp()?;
+        if latest_ms.is_some() && is_expired(latest_ms) {
             self.start_empty_segment()?;
         }
         let mut surplus = retention_bytes.map_or(0, |kept| self.size_bytes().saturating_sub(kept));
@@ -51,9 +68,14 @@ impl Log {
         self.roll(self.end_offset())
     }
 
-    /// Removes the files of what was trimmed without waiting for a flush. After a power cut the log may then end
-    /// earlier than before.
+    /// Removes the files of what was trimmed, and old snapshots, without waiting for a flush. After a power cut the log
+    /// may then end earlier than before.
     pub fn remove_retired(&mut self) -> io::Result<()> {
+        self.snapshots.remove_old(&*self.disk, &self.dir)?;
+        self.remove_retired_segments()
+    }
+
+    fn remove_retired_segments(&mut self) -> io::Result<()> {
         let retired = mem::take(&mut self.retired);
         self.unflushed.retain(|segment| !retired.iter().any(|gone| Arc::ptr_eq(gone, segment)));
         retired.iter().try_for_each(|segment| segment.remove(&*self.disk, &self.dir))
@@ -66,7 +88,7 @@ impl Log {
         let freed = removed.iter().map(|segment| segment.len_bytes()).sum();
         self.retired.extend(removed);
         if self.names_are_durable.load(Ordering::Acquire) {
-            self.remove_retired()?;
+            self.remove_retired_segments()?;
         }
         Ok(freed)
     }

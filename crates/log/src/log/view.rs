@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -19,7 +19,10 @@ const DAMAGE_KEPT_MAX: usize = 1024;
 pub(super) struct View {
     /// In order of their offsets, never none. The last one grows.
     segments: RwLock<Vec<Arc<Segment>>>,
+    /// Records below are deleted, though the first segment may hold them.
+    log_start: AtomicI64,
     end_offset: AtomicI64,
+    pub(super) verify_regions: AtomicBool,
     damage: Mutex<Noticed>,
 }
 
@@ -42,13 +45,19 @@ impl View {
     pub(super) fn new(segments: Vec<Arc<Segment>>, end_offset: i64) -> View {
         View {
             segments: RwLock::new(segments),
+            log_start: AtomicI64::new(0),
             end_offset: AtomicI64::new(end_offset),
+            verify_regions: AtomicBool::new(true),
             damage: Mutex::default(),
         }
     }
 
     pub(super) fn start_offset(&self) -> i64 {
-        self.segments.read()[0].base_offset
+        self.log_start.load(Ordering::Acquire).max(self.segments.read()[0].base_offset)
+    }
+
+    pub(super) fn set_log_start(&self, offset: i64) {
+        self.log_start.store(offset, Ordering::Release);
     }
 
     pub(super) fn end_offset(&self) -> i64 {
@@ -80,6 +89,13 @@ impl View {
         Ok(self.segments.write().drain(..going).collect())
     }
 
+    /// Puts a segment in the place of neighbours that hold the same offsets.
+    pub(super) fn replace(&self, sources: &[Arc<Segment>], segment: Arc<Segment>) {
+        let mut segments = self.segments.write();
+        let first = segments.partition_point(|other| other.base_offset < segment.base_offset);
+        segments.splice(first..first + sources.len(), [segment]);
+    }
+
     pub(super) fn all(&self) -> Vec<Placed> {
         let segments = self.segments.read();
         (0..segments.len()).map(|index| place(&segments, index)).collect()
@@ -88,7 +104,8 @@ impl View {
     /// The segment in which `offset` would be.
     pub(super) fn segment_at(&self, offset: i64) -> Result<Placed, LogError> {
         let segments = self.segments.read();
-        let (start, end) = (segments[0].base_offset, self.end_offset());
+        let start = segments[0].base_offset.max(self.log_start.load(Ordering::Acquire));
+        let end = self.end_offset();
         if offset < start || offset > end {
             return Err(LogError::OutOfRange { wanted: offset, start, end });
         }

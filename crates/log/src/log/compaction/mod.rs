@@ -1,0 +1,371 @@
+//! Compaction: of the records of one key the last is kept, as Kafka's log cleaner does it.
+//!
+//! [`Log::plan_compaction`] looks whether there is enough to do, [`Compaction::run`] does it beside the log, on any
+//! thread, and [`Log::install_compaction`] puts what came of it in place. Offsets stay, and so does the order. The
+//! segments that a run leaves out are sealed: the active one never changes.
+//!
+//! | module           | what it holds                                                 |
+//! |------------------|---------------------------------------------------------------|
+//! | [`selection`]    | what becomes of each batch: no IO                             |
+//! | [`key_map`]      | the latest offset of each key                                 |
+//! | [`transactions`] | which batches were aborted, which markers still needed        |
+//! | [`rewrite`]      | a batch with fewer records                                    |
+//! | [`cleaned`]      | the new segment while it is written                           |
+//! | [`swap`]         | how it takes the place of the old ones                        |
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::checkpoint::Known;
+use super::recovery::Damage;
+use super::view::{Placed, View};
+use super::{Log, LogConfig, RELATIVE_OFFSET_MAX};
+use crate::batch::RecordBatch;
+use crate::disk::Disk;
+use crate::error::LogError;
+use crate::scan::Found;
+use crate::segment::Segment;
+
+mod cleaned;
+mod key_map;
+mod rewrite;
+mod selection;
+pub(super) mod swap;
+mod transactions;
+
+use cleaned::{Cleaned, Finished};
+use key_map::KeyMap;
+use selection::{Fate, Selection, records_of};
+use transactions::Transactions;
+
+const SCAN_CHUNK_BYTES: usize = 1 << 20;
+
+/// Compresses and decompresses the records of batches. `codec` is as in [`RecordBatch::compression_codec`].
+pub trait Codec {
+    fn decompress(&self, codec: u8, records: &[u8]) -> io::Result<Vec<u8>>;
+    fn compress(&self, codec: u8, records: &[u8]) -> io::Result<Vec<u8>>;
+}
+
+/// What an operator can set, for each log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CompactionRules {
+    /// Records younger than this stay.
+    pub min_lag_ms: i64,
+    /// When records older than this were not compacted, it is time, however few they are.
+    pub max_lag_ms: i64,
+    /// It is time when more than this share of the bytes was not compacted.
+    pub min_dirty_ratio: f64,
+    /// A tombstone is kept for so long after it was first compacted, and so is the marker of a transaction.
+    pub delete_retention_ms: i64,
+    /// The memory for keys. When they do not fit a run goes as far as they do, and the next one on from there.
+    pub keys_bytes_max: usize,
+}
+
+impl Default for CompactionRules {
+    fn default() -> CompactionRules {
+        CompactionRules {
+            min_lag_ms: 0,
+            max_lag_ms: i64::MAX,
+            min_dirty_ratio: 0.5,
+            delete_retention_ms: 24 * 60 * 60 * 1000,
+            keys_bytes_max: 128 << 20,
+        }
+    }
+}
+
+/// What the owner of a log knows of its producers and transactions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StreamState {
+    /// All transactions are decided below this offset. What is from it on stays.
+    pub stable_offset: i64,
+    /// All that were aborted and have records below.
+    pub aborted: Vec<AbortedTransaction>,
+    /// All producers whose state must survive.
+    pub producers: Vec<LastBatch>,
+}
+
+/// The offsets are those of the first record and of the marker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AbortedTransaction {
+    pub producer_id: i64,
+    pub first_offset: i64,
+    pub last_offset: i64,
+}
+
+/// What a producer wrote last. The batch stays, if only its header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastBatch {
+    pub producer_id: i64,
+    pub producer_epoch: i16,
+    /// Of its last batch with records; `None` if only a marker is known.
+    pub last_data_offset: Option<i64>,
+}
+
+/// A run of compaction that is to be.
+#[derive(Debug)]
+pub struct Compaction {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    view: Arc<View>,
+    config: LogConfig,
+    rules: CompactionRules,
+    state: StreamState,
+    now_ms: i64,
+    /// The sealed segments, from the first on, that hold offsets below the limit.
+    segments: Vec<Placed>,
+    compacted_below: i64,
+    limit: i64,
+}
+
+/// What a run made, not yet part of the log.
+#[derive(Debug)]
+pub struct Compacted {
+    finished: Vec<Finished>,
+    report: CompactionReport,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CompactionReport {
+    /// Below this offset no key has two records that both were there when the run began.
+    pub compacted_below: i64,
+    /// Whether the keys did not fit: the next run has something to do at once.
+    pub is_partial: bool,
+    /// Of the segments that were replaced.
+    pub bytes_before: u64,
+    pub bytes_after: u64,
+    /// Batches that stay because their records could not be read.
+    pub unreadable_batches: u64,
+}
+
+impl Log {
+    /// What is to be compacted, if it is time.
+    pub fn plan_compaction(
+        &self,
+        rules: &CompactionRules,
+        state: StreamState,
+        now_ms: i64,
+    ) -> io::Result<Option<Compaction>> {
+        let mut segments = self.view.all();
+        segments.pop_if(|placed| placed.is_last);
+        let compacted_below = self.checkpoint.known().compacted_below.max(self.start_offset());
+        let limit = limit_of(&segments, compacted_below, rules, &state, now_ms)?.min(self.active.base_offset);
+        segments.retain(|placed| placed.segment.base_offset < limit);
+        let (dirty, clean): (Vec<&Placed>, Vec<_>) =
+            segments.iter().partition(|placed| placed.offset_limit > compacted_below);
+        let bytes = |of: &[&Placed]| of.iter().map(|placed| placed.segment.len_bytes()).sum::<u64>() as f64;
+        let ratio = bytes(&dirty) / (bytes(&dirty) + bytes(&clean)).max(1.0);
+        let is_time = ratio > rules.min_dirty_ratio || waits_too_long(&dirty, rules, now_ms)?;
+        if limit <= compacted_below || dirty.is_empty() || !is_time {
+            return Ok(None);
+        }
+        Ok(Some(Compaction {
+            disk: self.disk.clone(),
+            dir: self.dir.clone(),
+            view: self.view.clone(),
+            config: self.config.clone(),
+            rules: rules.clone(),
+            state,
+            now_ms,
+            segments,
+            compacted_below,
+            limit,
+        }))
+    }
+
+    /// Puts compacted segments in place. Readers that are in an old one finish it. Flushes names, up to three times:
+    /// afterwards all of it is durable. What was trimmed meanwhile is left out.
+    pub fn install_compaction(&mut self, compacted: Compacted) -> Result<CompactionReport, LogError> {
+        let Compacted { finished, mut report } = compacted;
+        let (current, outdated): (Vec<_>, Vec<_>) =
+            finished.into_iter().partition(|finished| self.view.holds(&finished.sources));
+        for finished in &outdated {
+            swap::discard(&*self.disk, &self.dir, finished.segment.base_offset)?;
+        }
+        if !current.is_empty() {
+            let offsets = |finished: &Finished| {
+                let last = finished.sources.last().expect("it was made from something");
+                finished.segment.base_offset..self.view.limit_of(last)
+            };
+            swap::swap(&*self.disk, &self.dir, &current.iter().map(offsets).collect::<Vec<_>>())?;
+        }
+        for Finished { sources, segment } in current {
+            report.bytes_before += sources.iter().map(|source| source.len_bytes()).sum::<u64>();
+            report.bytes_after += segment.len_bytes();
+            self.view.replace(&sources, segment.clone());
+            // It is flushed, but the recovery point may have to move beyond it.
+            let is_source = |of: &Arc<Segment>| sources.iter().any(|source| Arc::ptr_eq(source, of));
+            if self.unflushed.extract_if(.., |unflushed| is_source(unflushed)).count() > 0 {
+                self.unflushed.push(segment);
+            }
+        }
+        let known = self.checkpoint.known();
+        let compacted_below = report.compacted_below.max(known.compacted_below);
+        self.checkpoint.set(&self.disk, &self.dir, Known { compacted_below, ..known })?;
+        Ok(report)
+    }
+}
+
+/// Up to where records may be compacted: all before is decided and old enough.
+fn limit_of(
+    segments: &[Placed],
+    compacted_below: i64,
+    rules: &CompactionRules,
+    state: &StreamState,
+    now_ms: i64,
+) -> io::Result<i64> {
+    if rules.min_lag_ms > 0 {
+        for placed in segments.iter().filter(|placed| placed.offset_limit > compacted_below) {
+            let latest_ms = placed.segment.max_timestamp()?;
+            if latest_ms.is_some_and(|latest_ms| latest_ms > now_ms.saturating_sub(rules.min_lag_ms)) {
+                return Ok(state.stable_offset.min(placed.segment.base_offset));
+            }
+        }
+    }
+    Ok(state.stable_offset)
+}
+
+fn waits_too_long(dirty: &[&Placed], rules: &CompactionRules, now_ms: i64) -> io::Result<bool> {
+    let oldest_ms = now_ms.saturating_sub(rules.max_lag_ms);
+    for placed in dirty {
+        if let Some(first_ms) = placed.segment.look_for_first_timestamp()? {
+            return Ok(first_ms < oldest_ms);
+        }
+    }
+    Ok(false)
+}
+
+impl Compaction {
+    /// Reads what was not compacted for its keys, then writes all anew that loses something.
+    pub fn run(self, codec: &dyn Codec) -> Result<Compacted, LogError> {
+        let transactions = Transactions::new(&self.state);
+        let (keys, below) = self.read_keys(&transactions, codec)?;
+        let mut selection = Selection {
+            keys,
+            transactions,
+            below,
+            now_ms: self.now_ms,
+            delete_retention_ms: self.rules.delete_retention_ms,
+            codec,
+            unreadable: 0,
+            is_uncertain: false,
+        };
+        let finished = self.write_anew(&mut selection)?;
+        let report = CompactionReport {
+            compacted_below: below,
+            is_partial: below < self.limit,
+            unreadable_batches: selection.unreadable,
+            ..CompactionReport::default()
+        };
+        Ok(Compacted { finished, report })
+    }
+
+    /// The keys of what was not compacted yet, as far as they fit, and how far that is.
+    fn read_keys(&self, transactions: &Transactions, codec: &dyn Codec) -> io::Result<(KeyMap, i64)> {
+        let mut keys = KeyMap::new(self.rules.keys_bytes_max);
+        for placed in self.segments.iter().filter(|placed| placed.offset_limit > self.compacted_below) {
+            let from = self.compacted_below.max(placed.segment.base_offset);
+            let (position, offset) = placed.segment.position_before(from)?;
+            let mut scanner = placed.segment.scan(position, offset..placed.offset_limit, SCAN_CHUNK_BYTES);
+            while let Some(found) = scanner.next()? {
+                let Found::Batch { batch, .. } = found else { continue };
+                if batch.next_offset() <= self.compacted_below {
+                    continue;
+                }
+                let is_full = !keys.is_empty() && !keys.has_room_for(batch.record_count() as usize);
+                if is_full || batch.next_offset() > self.limit {
+                    return Ok((keys, batch.base_offset()));
+                }
+                if !batch.is_control() && !transactions.is_aborted(&batch) {
+                    add_keys(&mut keys, &batch, codec);
+                }
+            }
+        }
+        Ok((keys, self.limit))
+    }
+
+    /// Small neighbours become one segment. One that is damaged stays as it is.
+    fn write_anew(&self, selection: &mut Selection<'_>) -> io::Result<Vec<Finished>> {
+        let (disk, dir) = (&*self.disk, &*self.dir);
+        let mut finished = Vec::new();
+        let (mut open, below): (Option<Cleaned>, _) = (None, selection.below);
+        for placed in self.segments.iter().filter(|placed| placed.segment.base_offset < below) {
+            if let Some(full) = open.take_if(|cleaned| !self.has_room_for(cleaned, placed)) {
+                finished.extend(full.finish(disk, dir)?);
+            }
+            let mut cleaned = match open.take() {
+                Some(cleaned) => cleaned,
+                None => {
+                    let base_offset = placed.segment.base_offset;
+                    Cleaned::create(disk, dir, base_offset, self.config.index_interval_bytes)?
+                }
+            };
+            let mark = cleaned.mark();
+            if self.clean(placed, selection, &mut cleaned)? {
+                cleaned.sources.push(placed.segment.clone());
+                open = Some(cleaned);
+                continue;
+            }
+            cleaned.go_back(mark)?;
+            finished.extend(cleaned.finish(disk, dir)?);
+        }
+        if let Some(last) = open {
+            finished.extend(last.finish(disk, dir)?);
+        }
+        Ok(finished)
+    }
+
+    fn has_room_for(&self, cleaned: &Cleaned, placed: &Placed) -> bool {
+        let bytes = cleaned.source_bytes() + placed.segment.len_bytes();
+        let offsets = placed.offset_limit - 1 - cleaned.base_offset;
+        bytes <= self.config.segment_bytes && offsets <= RELATIVE_OFFSET_MAX
+    }
+
+    /// Writes what stays of a segment; false when it is damaged.
+    fn clean(&self, placed: &Placed, selection: &mut Selection<'_>, out: &mut Cleaned) -> io::Result<bool> {
+        let mut scanner = placed.segment.scan(0, placed.offsets(), SCAN_CHUNK_BYTES);
+        let mut is_whole = true;
+        while let Some(found) = scanner.next()? {
+            let batch = match found {
+                Found::Batch { batch, .. } => batch,
+                Found::Damage { bytes, offsets, .. } => {
+                    self.view.notice(Damage::new(&placed.segment.path, bytes, offsets));
+                    selection.pass_unreadable();
+                    is_whole = false;
+                    continue;
+                }
+            };
+            match selection.decide(&batch) {
+                Fate::Stays => out.keep(batch.bytes())?,
+                Fate::Becomes(smaller) => out.replace(&smaller)?,
+                Fate::Gap => out.leave_out(&batch)?,
+            }
+        }
+        Ok(is_whole)
+    }
+}
+
+/// A batch whose records cannot be read speaks for none of its keys.
+fn add_keys(keys: &mut KeyMap, batch: &RecordBatch, codec: &dyn Codec) {
+    let Ok(records) = records_of(batch, codec) else { return };
+    for record in batch.records_in(&records).map_while(Result::ok) {
+        if let Some(key) = record.key {
+            keys.put(key, record.offset);
+        }
+    }
+}
+
+impl View {
+    /// Whether all these segments are still part of the log.
+    fn holds(&self, sources: &[Arc<Segment>]) -> bool {
+        let all = self.all();
+        sources.iter().all(|source| all.iter().any(|placed| Arc::ptr_eq(&placed.segment, source)))
+    }
+
+    /// The offset at which the segment after this one begins.
+    fn limit_of(&self, segment: &Arc<Segment>) -> i64 {
+        let all = self.all();
+        let found = all.iter().find(|placed| Arc::ptr_eq(&placed.segment, segment));
+        found.expect("the segment is part of the log").offset_limit
+    }
+}
