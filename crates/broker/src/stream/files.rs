@@ -27,9 +27,6 @@ const REPLAY_BYTES: usize = 4 << 20;
 
 const METADATA: &str = "partition.metadata";
 
-/// Snapshots kept: the last, and one to go back to.
-const SNAPSHOTS_KEPT: usize = 2;
-
 /// Names a partition's files for the storage thread.
 #[derive(Debug)]
 pub(crate) struct Location {
@@ -39,6 +36,7 @@ pub(crate) struct Location {
     topic: TopicId,
     segment_bytes: u64,
     index_interval_bytes: u32,
+    segment_ms: i64,
 }
 
 impl Location {
@@ -49,6 +47,7 @@ impl Location {
             topic,
             segment_bytes: config.segment_bytes as u64,
             index_interval_bytes: config.index_interval_bytes as u32,
+            segment_ms: config.segment_ms,
         }
     }
 
@@ -56,6 +55,7 @@ impl Location {
         LogConfig {
             segment_bytes: self.segment_bytes,
             index_interval_bytes: self.index_interval_bytes,
+            segment_ms: Some(self.segment_ms),
             ..LogConfig::default()
         }
     }
@@ -78,32 +78,15 @@ fn base64_of(TopicId(bytes): TopicId) -> String {
     (0..21).map(|at| letter(122 - at * 6)).chain([last]).collect()
 }
 
-/// A batch and the offset it got.
-#[derive(Debug)]
-pub(crate) struct Placed {
-    pub(crate) offset: u64,
-    pub(crate) bytes: Bytes,
-}
-
-/// The batches as they go to the log. Base offsets are not covered by the CRC.
-fn with_offsets(batches: Vec<Placed>) -> Result<Vec<Bytes>, LogError> {
-    let mut placed = Vec::with_capacity(batches.len());
-    for Placed { offset, bytes } in batches {
-        let (batch, _) = RecordBatch::parse(bytes)?;
-        placed.push(batch.with_base_offset(offset as i64).into_bytes());
-    }
-    Ok(placed)
-}
-
 #[derive(Debug)]
 pub(crate) enum PartitionJob {
     /// Appends, and tells the mailbox once that is safe; if `tells_written`, also as soon as it is written.
-    Append { batches: Vec<Placed>, bytes: usize, upto: u64, tells_written: bool, mailbox: PartitionMailbox },
+    Append { batches: Vec<Bytes>, bytes: usize, upto: u64, tells_written: bool, mailbox: PartitionMailbox },
     /// Takes over a log that was recovered.
     Adopt { log: Box<Log> },
     /// Keeps what the partition knows of all below the offset.
     Snapshot { end: u64, snapshot: Vec<u8> },
-    /// Removes segments that end below the offset.
+    /// Deletes the records below the offset.
     Trim { before: u64 },
     /// Removes all there is.
     Forget { done: oneshot::Sender<()> },
@@ -163,7 +146,8 @@ impl PartitionFiles {
         match job {
             PartitionJob::Append { batches, bytes, upto, tells_written, mailbox } => {
                 let log = self.log(at, dirty.as_deref_mut())?;
-                log.append_all(&with_offsets(batches)?)?;
+                let offsets = log.append_assigning(&batches, None)?;
+                assert_eq!(offsets.end as u64, upto, "the log gives the offsets that the partition gave");
                 let reader = log.reader();
                 soil(log, dirty)?;
                 if tells_written {
@@ -172,10 +156,14 @@ impl PartitionFiles {
                 return Ok(After::Tell(Stored { mailbox, upto, bytes: bytes as u64, reader }));
             }
             PartitionJob::Adopt { log } => drop(self.logs.insert(at.number, *log)),
-            PartitionJob::Snapshot { end, snapshot } => write_snapshot(&*self.disk, &at.dir, end, &snapshot)?,
+            PartitionJob::Snapshot { end, snapshot } => {
+                let log = self.log(at, dirty.as_deref_mut())?;
+                log.write_snapshot(end as i64, &snapshot)?;
+                soil(log, dirty)?;
+            }
             PartitionJob::Trim { before } => {
                 let log = self.log(at, dirty.as_deref_mut())?;
-                log.trim_before(before as i64)?;
+                log.delete_records(before as i64)?;
                 soil(log, dirty)?;
             }
             PartitionJob::Forget { done } => {
@@ -248,14 +236,8 @@ pub(crate) fn recover(
     }
     let reader = log.reader();
     let (start, end) = (log.start_offset() as u64, log.end_offset() as u64);
-    let mut stream = match latest_snapshot(&**disk, &at.dir, end)? {
-        Some(snapshot) => Stream::from_snapshot(rules, &snapshot, now_ms)
-            .inspect_err(
-                |error| tracing::warn!(partition = %at.dir.display(), %error, "a snapshot is damaged"),
-            )
-            .unwrap_or_else(|_| Stream::new(rules, start, now_ms)),
-        None => Stream::new(rules, start, now_ms),
-    };
+    let known = from_snapshot(&log, at, rules, now_ms)?;
+    let mut stream = known.unwrap_or_else(|| Stream::new(rules, start, now_ms));
     replay(&mut stream, &reader, start, now_ms)?;
     stream.trim(start);
     stream.recovered(end);
@@ -311,36 +293,17 @@ fn marker_of(batch: &RecordBatch) -> Option<Marker> {
     })
 }
 
-// ---- snapshots ----
-
-fn snapshot_name(end: u64) -> String {
-    format!("{end:020}.producers")
-}
-
-fn snapshots(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<u64>> {
-    let mut ends: Vec<u64> =
-        disk.list(dir)?.iter().filter_map(|name| name.strip_suffix(".producers")?.parse().ok()).collect();
-    ends.sort_unstable();
-    Ok(ends)
-}
-
-/// Nobody waits for it to be safe: without it the start reads more.
-fn write_snapshot(disk: &dyn Disk, dir: &Path, end: u64, snapshot: &[u8]) -> io::Result<()> {
-    let file = disk.open(&dir.join(snapshot_name(end)))?;
-    file.set_len(0)?;
-    file.write_all_at(snapshot, 0)?;
-    let mut ends = snapshots(disk, dir)?;
-    ends.truncate(ends.len().saturating_sub(SNAPSHOTS_KEPT));
-    ends.iter().try_for_each(|end| disk.remove_file(&dir.join(snapshot_name(*end))))
-}
-
-/// Those of a log that was longer are removed: it will grow again, with other records.
-fn latest_snapshot(disk: &dyn Disk, dir: &Path, log_end: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut ends = snapshots(disk, dir)?;
-    while let Some(end) = ends.pop_if(|end| *end > log_end) {
-        disk.remove_file(&dir.join(snapshot_name(end)))?;
+/// What the partition knew when it last wrote that down. One that is damaged costs time, nothing else.
+fn from_snapshot(log: &Log, at: &Location, rules: Rules, now_ms: i64) -> Result<Option<Stream>, LogError> {
+    for offset in log.snapshots().iter().rev() {
+        match Stream::from_snapshot(rules, &log.read_snapshot(*offset)?, now_ms) {
+            Ok(stream) => return Ok(Some(stream)),
+            Err(error) => {
+                tracing::warn!(partition = %at.dir.display(), offset, %error, "a snapshot cannot be used");
+            }
+        }
     }
-    ends.last().map(|end| read_file(disk, &dir.join(snapshot_name(*end)))).transpose()
+    Ok(None)
 }
 
 #[cfg(test)]

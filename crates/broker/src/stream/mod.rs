@@ -21,7 +21,7 @@ mod watch;
 
 pub use checking::{BatchRefusal, CheckedBatch, check};
 pub use handle::{Acks, AppendAnswer, AppendRefusal, Appending, Extent, PartitionHandle, Place};
-pub use reading::{Slice, Timed};
+pub use reading::Timed;
 pub use topics::{Topic, TopicError, Topics};
 pub use watch::Watch;
 

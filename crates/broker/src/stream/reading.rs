@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
-use cauce_log::{LogError, RecordBatch};
+use cauce_log::{LogError, RecordBatch, Region};
 
 use super::compression;
 use super::handle::PartitionHandle;
@@ -11,37 +10,6 @@ use crate::storage::report_damage;
 
 /// Kafka's word for a record without a time.
 const NO_TIMESTAMP: i64 = -1;
-
-/// Batches on their way to a reader.
-#[derive(Debug, Default)]
-pub struct Slice {
-    batches: Vec<RecordBatch>,
-}
-
-impl Slice {
-    pub fn is_empty(&self) -> bool {
-        self.batches.is_empty()
-    }
-
-    pub fn len_bytes(&self) -> usize {
-        self.batches.iter().map(RecordBatch::len_bytes).sum()
-    }
-
-    /// The offset after the last record.
-    pub fn end(&self) -> Option<u64> {
-        self.batches.last().map(|batch| batch.next_offset() as u64)
-    }
-
-    /// The batches one behind the other.
-    pub fn into_bytes(mut self) -> Bytes {
-        if self.batches.len() <= 1 {
-            return self.batches.pop().map(RecordBatch::into_bytes).unwrap_or_default();
-        }
-        let mut joined = BytesMut::with_capacity(self.len_bytes());
-        self.batches.iter().for_each(|batch| joined.extend_from_slice(batch.bytes()));
-        joined.freeze()
-    }
-}
 
 /// The offset and time of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,18 +19,13 @@ pub struct Timed {
 }
 
 impl PartitionHandle {
-    /// Batches from the one that holds the first offset on, within the offsets. They come whole, and the first does
-    /// whatever its size.
-    pub fn read(&self, offsets: Range<u64>, bytes_max: usize) -> Result<Slice, LogError> {
-        let Some(reader) = self.reader().filter(|_| !offsets.is_empty()) else {
-            return Ok(Slice::default());
-        };
-        let mut batches = reader.read(offsets.start as i64, bytes_max)?;
+    /// Where the batches are from the one that holds the first offset on, within the offsets. They come whole, and
+    /// the first does whatever its size.
+    pub fn locate(&self, offsets: Range<u64>, bytes_max: usize) -> Result<Option<Region>, LogError> {
+        let Some(reader) = self.reader().filter(|_| !offsets.is_empty()) else { return Ok(None) };
+        let region = reader.locate(offsets.start as i64, offsets.end as i64, bytes_max as u64);
         report_damage(&self.at.to_string(), &reader);
-        let hidden = |batch: &RecordBatch| batch.base_offset() as u64 >= offsets.end;
-        let shown = batches.iter().position(hidden).unwrap_or(batches.len());
-        batches.truncate(shown);
-        Ok(Slice { batches })
+        region
     }
 
     /// The first record below `end` that is as late as this.

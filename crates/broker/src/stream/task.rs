@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use cauce_core::producer::Ending;
 use cauce_core::stream::{Appended, Isolation, Marker, Stream};
 use cauce_kafka::internal::control::EndMarker;
@@ -14,7 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use super::checking::CheckedBatch;
-use super::files::{Location, PartitionJob, Placed};
+use super::files::{Location, PartitionJob};
 use super::handle::{Acks, AppendAnswer, Extent, PartitionCommand, PartitionHandle, Place};
 use crate::clock::now_ms;
 use crate::limits::{SNAPSHOT_INTERVAL_BYTES, TURN_COMMANDS_MAX};
@@ -61,7 +62,7 @@ pub(super) struct PartitionTask {
     location: Arc<Location>,
     stream: Stream,
     /// The batches of this turn, and the bytes of them.
-    placed: Vec<Placed>,
+    placed: Vec<Bytes>,
     placed_bytes: usize,
     tells_written: bool,
     written: u64,
@@ -198,9 +199,9 @@ impl PartitionTask {
                 (first_offset, last_offset + 1, batch.append_time_ms.map(|_| timestamp_ms))
             }
         };
-        if let Appended::At(offset) = appended {
+        if let Appended::At(_) = appended {
             self.charges.push_back((upto, batch.charge));
-            self.keep(offset, batch.bytes);
+            self.keep(batch.bytes);
         }
         let waiting = Waiting { upto, place: Place { first_offset, append_time_ms, log_start }, done };
         match acks {
@@ -228,15 +229,15 @@ impl PartitionTask {
         self.markers.set_attributes(MARKER_ATTRIBUTES);
         self.markers.push(offset as i64, now_ms, Some(&key), Some(&[&value]), &[]);
         let bytes = self.markers.finish();
-        self.keep(offset, bytes);
+        self.keep(bytes);
         let log_start = self.stream.log_start();
         let place = Place { first_offset: offset, append_time_ms: None, log_start };
         self.to_be_stored.push(Waiting { upto: offset + 1, place, done });
     }
 
-    fn keep(&mut self, offset: u64, bytes: bytes::Bytes) {
+    fn keep(&mut self, bytes: Bytes) {
         self.placed_bytes += bytes.len();
-        self.placed.push(Placed { offset, bytes });
+        self.placed.push(bytes);
     }
 
     fn has_written(&mut self, upto: u64) {
