@@ -28,6 +28,14 @@ impl PartitionHandle {
         region
     }
 
+    /// Batches from the one that holds the offset on, none at the end: for what the broker keeps for itself.
+    pub(crate) fn read(&self, from: u64, bytes_max: usize) -> Result<Vec<RecordBatch>, LogError> {
+        let Some(reader) = self.reader() else { return Ok(Vec::new()) };
+        let batches = reader.read(from as i64, bytes_max);
+        report_damage(&self.at.to_string(), &reader);
+        batches
+    }
+
     /// The first record below `end` that is as late as this.
     pub fn offset_for_time(&self, timestamp_ms: i64, end: u64) -> Result<Option<Timed>, LogError> {
         let Some(reader) = self.reader() else { return Ok(None) };
