@@ -86,6 +86,7 @@ error_codes! {
     GroupIdNotFound = 69, "GROUP_ID_NOT_FOUND";
     FetchSessionIdNotFound = 70, "FETCH_SESSION_ID_NOT_FOUND";
     InvalidFetchSessionEpoch = 71, "INVALID_FETCH_SESSION_EPOCH";
+    TopicDeletionDisabled = 73, "TOPIC_DELETION_DISABLED";
     FencedLeaderEpoch = 74, "FENCED_LEADER_EPOCH";
     UnknownLeaderEpoch = 75, "UNKNOWN_LEADER_EPOCH";
     UnsupportedCompressionType = 76, "UNSUPPORTED_COMPRESSION_TYPE";

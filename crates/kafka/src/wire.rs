@@ -330,6 +330,19 @@ impl Default for Records {
     }
 }
 
+impl Records {
+    pub fn len(&self) -> usize {
+        match self {
+            Records::Bytes(bytes) => bytes.len(),
+            Records::Elsewhere(length) => *length,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 impl Nullable for Records {
     fn read_nullable(from: &mut Reader, version: Version) -> Result<Option<Records>, DecodeError> {
         Ok(Bytes::read_nullable(from, version)?.map(Records::Bytes))

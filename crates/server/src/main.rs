@@ -4,6 +4,7 @@ mod amqp;
 mod bench;
 mod definitions;
 mod hash_password;
+mod kafka;
 mod serve;
 
 use clap::{Parser, Subcommand};

@@ -4,6 +4,7 @@ mod config;
 pub(crate) mod directory;
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::{amqp, definitions};
+use crate::{amqp, definitions, kafka};
 
 pub(crate) use config::Flags;
 
@@ -80,7 +81,12 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     let consumer_timeout_ms = config.consumer_timeout_ms;
     let node = Node::open(
         disk.clone(),
-        NodeConfig { flush: config.flush, memory_bytes, consumer_timeout_ms, ..NodeConfig::default() },
+        NodeConfig {
+            flush: config.flush,
+            memory_bytes,
+            consumer_timeout_ms,
+            settings: config.settings.clone(),
+        },
     )?;
     node.users.set_loopback_only(config.loopback_users);
     // Whoever brings definitions brings users: one that everybody knows would be a hole beside them.
@@ -99,24 +105,53 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     let listener = TcpListener::bind(&config.amqp).await.map_err(io)?;
     let address = listener.local_addr().map_err(io)?;
     tracing::info!(%address, data = %config.data.display(), memory_bytes, "accepting AMQP clients");
+    let kafka = bind_kafka(&config.kafka).await?;
     for (what, address) in &config.not_served {
         tracing::debug!(what, address, "asked for, and not served yet");
     }
     tokio::spawn(watch_memory(node.clone()));
     tokio::spawn(watch_disk(disk, node.clone(), config.disk_free_bytes_min));
-    let listening = tokio::spawn(amqp::listen(listener, node.clone(), config.limits));
+    let mut listening = vec![tokio::spawn(amqp::listen(listener, node.clone(), config.limits))];
+    let mut ports = serde_json::json!({ "amqp": address.to_string() });
+    let service = kafka::Service::new(node.clone());
+    for (index, Bound { name, address, listener, advertised }) in kafka.into_iter().enumerate() {
+        let plane = if index == 0 { "kafka".to_owned() } else { format!("kafka.{name}") };
+        ports[plane] = address.to_string().into();
+        listening.push(tokio::spawn(kafka::listen(listener, service.clone(), advertised)));
+    }
     if flags.print_ports {
-        println!("{}", serde_json::json!({ "amqp": address.to_string() }));
+        println!("{ports}");
     }
     end.wait().await;
     tracing::info!("stopping");
-    listening.abort();
+    listening.iter().for_each(|listening| listening.abort());
     node.close_connections("broker forced connection closure with reason 'shutdown'");
     if tokio::time::timeout(FAREWELL, node.all_disconnected()).await.is_err() {
         tracing::warn!("clients did not leave in time");
     }
     node.stop().await;
     Ok(())
+}
+
+/// A listener of Kafka's that accepts.
+struct Bound {
+    name: String,
+    address: SocketAddr,
+    listener: TcpListener,
+    advertised: Arc<kafka::Advertised>,
+}
+
+async fn bind_kafka(listeners: &[kafka::Listener]) -> Result<Vec<Bound>, ServeError> {
+    let mut bound = Vec::with_capacity(listeners.len());
+    for listener in listeners {
+        let io = |error| ServeError::Io { what: format!("listening on {}", listener.bind), error };
+        let socket = TcpListener::bind(&listener.bind).await.map_err(io)?;
+        let address = socket.local_addr().map_err(io)?;
+        let advertised = Arc::new(listener.advertised(address));
+        tracing::info!(%address, name = listener.name, "accepting Kafka clients");
+        bound.push(Bound { name: listener.name.clone(), address, listener: socket, advertised });
+    }
+    Ok(bound)
 }
 
 async fn watch_memory(node: Arc<Node>) {

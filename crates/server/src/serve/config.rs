@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use crate::amqp::Limits;
+use crate::kafka::Listener;
 
 /// Free bytes below which publishers wait; RabbitMQ's default `disk_free_limit`.
 const DISK_FREE_BYTES_MIN: u64 = 50_000_000;
@@ -43,9 +44,14 @@ struct Settings {
     /// Address for AMQP 0-9-1 clients, host:port; port 0 takes any free one [default: 0.0.0.0:5672].
     #[arg(long, value_name = "ADDR", env = "CAUCE_AMQP")]
     amqp: Option<String>,
-    /// Address for Kafka clients. Not served yet: accepted, and nothing listens there.
-    #[arg(long, value_name = "ADDR", env = "CAUCE_KAFKA")]
-    kafka: Option<String>,
+    /// Where Kafka clients are accepted, with commas between several: `[NAME=]HOST:PORT[/HOST:PORT]`, what is behind
+    /// the `/` being where clients are told to come back to; `none` for nowhere [default: 0.0.0.0:9092].
+    #[arg(long, value_name = "LISTENERS", env = "CAUCE_KAFKA")]
+    kafka: Option<Names>,
+    /// A setting of Kafka's brokers, such as `num.partitions=3`; may be given again and again.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_pair)]
+    #[serde(default, deserialize_with = "pairs")]
+    set: Vec<(String, String)>,
     /// Address of the management API. Not served yet: accepted, and nothing listens there.
     #[arg(long, value_name = "ADDR", env = "CAUCE_HTTP")]
     http: Option<String>,
@@ -145,6 +151,9 @@ struct Timeout(Option<u64>);
 pub(super) struct Config {
     pub(super) data: PathBuf,
     pub(super) amqp: String,
+    pub(super) kafka: Vec<Listener>,
+    /// Under Kafka's names.
+    pub(super) settings: cauce_broker::Settings,
     pub(super) flush: Flush,
     pub(super) memory_bytes: usize,
     pub(super) consumer_timeout_ms: Option<u64>,
@@ -206,6 +215,8 @@ impl Settings {
             data: self.data.or(weaker.data),
             amqp: self.amqp.or(weaker.amqp),
             kafka: self.kafka.or(weaker.kafka),
+            // The last one counts.
+            set: weaker.set.into_iter().chain(self.set).collect(),
             http: self.http.or(weaker.http),
             metrics: self.metrics.or(weaker.metrics),
             flush: self.flush.or(weaker.flush),
@@ -244,10 +255,14 @@ impl Settings {
     fn filled(self) -> Result<Config, ConfigError> {
         let limits = self.limits();
         let defaults = self.defaults()?;
-        let not_served = [("kafka", self.kafka), ("http", self.http), ("metrics", self.metrics)];
+        let kafka = listeners(self.kafka)?;
+        let settings = settings(&self.set)?;
+        let not_served = [("http", self.http), ("metrics", self.metrics)];
         Ok(Config {
             data: self.data.unwrap_or_else(|| "cauce-data".into()),
             amqp: self.amqp.unwrap_or_else(|| "0.0.0.0:5672".into()),
+            kafka,
+            settings,
             flush: match self.flush.unwrap_or(FlushSetting::Always) {
                 FlushSetting::Always => Flush::Always,
                 FlushSetting::Os => Flush::Os,
@@ -292,6 +307,49 @@ impl Settings {
             permissions: permissions.map_err(wrong_pattern)?,
         })
     }
+}
+
+fn listeners(written: Option<Names>) -> Result<Vec<Listener>, ConfigError> {
+    let Names(written) = written.unwrap_or_else(|| Names(vec!["0.0.0.0:9092".to_owned()]));
+    let wrong = |reason| ConfigError::Setting { setting: "kafka", reason };
+    let mut listeners: Vec<Listener> = Vec::with_capacity(written.len());
+    for text in written {
+        let listener: Listener = text.parse().map_err(wrong)?;
+        if listeners.iter().any(|other| other.name == listener.name) {
+            return Err(wrong(format!("two listeners have the name '{}'", listener.name)));
+        }
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn settings(pairs: &[(String, String)]) -> Result<cauce_broker::Settings, ConfigError> {
+    let wrong = |error: cauce_core::settings::SettingError| ConfigError::Setting {
+        setting: "set",
+        reason: error.to_string(),
+    };
+    let mut settings = cauce_broker::Settings::default();
+    for (name, value) in pairs {
+        settings.set(name, value).map_err(wrong)?;
+    }
+    settings.check().map_err(wrong)?;
+    Ok(settings)
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write name=value")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// In the file: a table of numbers, text, true and false.
+fn pairs<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<(String, String)>, D::Error> {
+    let table = toml::Table::deserialize(from)?;
+    let pair = |(name, value)| match value {
+        toml::Value::String(text) => Ok((name, text)),
+        toml::Value::Table(_) => Err(serde::de::Error::custom(format!("write '{name}' in quotes"))),
+        other => Ok((name, other.to_string())),
+    };
+    table.into_iter().map(pair).collect()
 }
 
 /// 40 % of what the machine or the container has.

@@ -1,0 +1,60 @@
+//! Who looks after a group or a transaction: this node, always.
+
+use cauce_kafka::messages::find_coordinator::*;
+use cauce_kafka::{ErrorCode, Text};
+
+use super::{Call, text};
+
+const GROUP: i8 = 0;
+
+/// The first version that asks for several at once (KIP-699).
+const SEVERAL_SINCE: i16 = 4;
+
+pub(super) fn answer(call: &Call, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
+    let refusal = refusal(request.key_type);
+    if call.version >= SEVERAL_SINCE {
+        let find = |key: Text| match refusal {
+            Some((code, reason)) => Coordinator {
+                key,
+                node_id: -1,
+                port: -1,
+                error_code: code.code(),
+                error_message: Some(Text::from(reason)),
+                ..Coordinator::default()
+            },
+            None => Coordinator {
+                key,
+                node_id: call.node_id(),
+                host: text(&call.host),
+                port: call.port.into(),
+                error_message: None,
+                ..Coordinator::default()
+            },
+        };
+        let coordinators = request.coordinator_keys.into_iter().map(find).collect();
+        return FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() };
+    }
+    match refusal {
+        Some((code, reason)) => FindCoordinatorResponse {
+            error_code: code.code(),
+            error_message: Some(Text::from(reason)),
+            node_id: -1,
+            port: -1,
+            ..FindCoordinatorResponse::default()
+        },
+        None => FindCoordinatorResponse {
+            error_message: None,
+            node_id: call.node_id(),
+            host: text(&call.host),
+            port: call.port.into(),
+            ..FindCoordinatorResponse::default()
+        },
+    }
+}
+
+fn refusal(key_type: i8) -> Option<(ErrorCode, &'static str)> {
+    match key_type {
+        GROUP => None,
+        _ => Some((ErrorCode::InvalidRequest, "transactions and share groups are not served")),
+    }
+}

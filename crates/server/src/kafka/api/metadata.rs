@@ -1,0 +1,111 @@
+//! The node, and the topics. A topic that is not there is made, if client and node agree.
+
+use std::sync::Arc;
+
+use cauce_broker::stream::{Topic, TopicError};
+use cauce_core::stream::LEADER_EPOCH;
+use cauce_core::topic::{Overrides, TopicId};
+use cauce_kafka::messages::metadata::*;
+use cauce_kafka::{ErrorCode, Text, Uuid};
+
+use super::{Call, operation, operations, text};
+use crate::kafka::error::Coded;
+
+pub(super) async fn answer(call: &Call, request: MetadataRequest) -> MetadataResponse {
+    let node = &call.service.node;
+    let mut topics = Vec::new();
+    match request.topics {
+        None => topics.extend(node.topics().all().iter().map(|topic| described(call, topic))),
+        Some(wanted) => {
+            for MetadataRequestTopic { topic_id, name } in wanted {
+                let found = match name {
+                    Some(name) => by_name(call, name, request.allow_auto_topic_creation).await,
+                    None => by_id(call, topic_id),
+                };
+                topics.push(found);
+            }
+        }
+    }
+    if request.include_topic_authorized_operations {
+        for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {
+            topic.topic_authorized_operations = operations(operation::OF_TOPICS);
+        }
+    }
+    let mut response = MetadataResponse {
+        brokers: vec![MetadataResponseBroker {
+            node_id: call.node_id(),
+            host: text(&call.host),
+            port: call.port.into(),
+            rack: None,
+        }],
+        cluster_id: Some(text(node.cluster())),
+        controller_id: call.node_id(),
+        topics,
+        ..MetadataResponse::default()
+    };
+    if request.include_cluster_authorized_operations {
+        response.cluster_authorized_operations = operations(operation::OF_CLUSTER);
+    }
+    response
+}
+
+async fn by_name(call: &Call, name: Text, may_create: bool) -> MetadataResponseTopic {
+    let node = &call.service.node;
+    if let Some(topic) = node.topics().get(&name) {
+        return described(call, &topic);
+    }
+    let settings = &node.settings().node;
+    let created = match may_create && settings.auto_create_topics {
+        true => node.create_topic(&name, settings.num_partitions, Overrides::default()),
+        // Whether it could be there at all is said all the same.
+        false => node
+            .check_new_topic(&name, 1, &Overrides::default())
+            .and(Err(TopicError::Unknown(name.to_string()))),
+    };
+    match created {
+        Ok((topic, saved)) => {
+            saved.wait().await;
+            described(call, &topic)
+        }
+        Err(error) => match node.topics().get(&name) {
+            // Somebody else was faster.
+            Some(topic) => described(call, &topic),
+            None => MetadataResponseTopic {
+                error_code: error.code().code(),
+                name: Some(name),
+                ..MetadataResponseTopic::default()
+            },
+        },
+    }
+}
+
+fn by_id(call: &Call, id: Uuid) -> MetadataResponseTopic {
+    match call.service.node.topics().by_id(TopicId(id.0)) {
+        Some(topic) => described(call, &topic),
+        None => MetadataResponseTopic {
+            error_code: ErrorCode::UnknownTopicId.code(),
+            name: None,
+            topic_id: id,
+            ..MetadataResponseTopic::default()
+        },
+    }
+}
+
+fn described(call: &Call, topic: &Arc<Topic>) -> MetadataResponseTopic {
+    let partitions = topic.partitions();
+    let partitions = partitions.iter().map(|partition| MetadataResponsePartition {
+        partition_index: partition.at.partition,
+        leader_id: call.node_id(),
+        leader_epoch: LEADER_EPOCH,
+        replica_nodes: vec![call.node_id()],
+        isr_nodes: vec![call.node_id()],
+        ..MetadataResponsePartition::default()
+    });
+    MetadataResponseTopic {
+        name: Some(text(&topic.name)),
+        topic_id: Uuid(topic.id.0),
+        is_internal: topic.is_internal(),
+        partitions: partitions.collect(),
+        ..MetadataResponseTopic::default()
+    }
+}

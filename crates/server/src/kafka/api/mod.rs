@@ -1,0 +1,110 @@
+//! One file for each API. What is not in [`SERVED`] is not advertised, and asking for it ends the connection.
+
+pub(super) mod api_versions;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod fetch;
+mod find_coordinator;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod offset_for_leader_epoch;
+pub(super) mod produce;
+
+use std::sync::Arc;
+
+use cauce_broker::stream::{PartitionHandle, Topic};
+use cauce_core::topic::TopicId;
+use cauce_kafka::{Api, ErrorCode, Request, Text, Uuid};
+
+use super::connection::Call;
+use super::reply::Reply;
+
+/// What is answered, each in all versions that the codec reads.
+const SERVED: &[Api] = &[
+    Api::Produce,
+    Api::Fetch,
+    Api::ListOffsets,
+    Api::Metadata,
+    Api::FindCoordinator,
+    Api::ApiVersions,
+    Api::CreateTopics,
+    Api::DeleteTopics,
+    Api::InitProducerId,
+    Api::OffsetForLeaderEpoch,
+    Api::DescribeCluster,
+];
+
+pub(super) fn is_served(api: Api) -> bool {
+    SERVED.contains(&api)
+}
+
+/// Answers any request but produce, which the connection begins and finishes by itself.
+pub(super) async fn answer(call: &Call, request: Request) -> Reply {
+    match request {
+        Request::ApiVersions(_) => api_versions::answer().into(),
+        Request::Metadata(request) => metadata::answer(call, request).await.into(),
+        Request::Fetch(request) => fetch::answer(call, request).await,
+        Request::ListOffsets(request) => list_offsets::answer(call, request).await.into(),
+        Request::CreateTopics(request) => create_topics::answer(call, request).await.into(),
+        Request::DeleteTopics(request) => delete_topics::answer(call, request).await.into(),
+        Request::InitProducerId(request) => init_producer_id::answer(call, &request).await.into(),
+        Request::FindCoordinator(request) => find_coordinator::answer(call, request).into(),
+        Request::OffsetForLeaderEpoch(request) => offset_for_leader_epoch::answer(call, request).into(),
+        Request::DescribeCluster(request) => describe_cluster::answer(call, &request).into(),
+        other => unreachable!("{:?} is not served, so its requests do not come here", other.api()),
+    }
+}
+
+impl Call {
+    /// The topic that a request names by its name, or by its id in later versions.
+    fn topic(&self, name: &str, id: Uuid) -> Result<Arc<Topic>, ErrorCode> {
+        let topics = self.service.node.topics();
+        match id {
+            Uuid::ZERO if !name.is_empty() => topics.get(name).ok_or(ErrorCode::UnknownTopicOrPartition),
+            Uuid(id) => topics.by_id(TopicId(id)).ok_or(ErrorCode::UnknownTopicId),
+        }
+    }
+
+    fn partition(&self, name: &str, id: Uuid, number: i32) -> Result<Arc<PartitionHandle>, ErrorCode> {
+        self.topic(name, id)?.partition(number).ok_or(ErrorCode::UnknownTopicOrPartition)
+    }
+
+    fn node_id(&self) -> i32 {
+        self.service.node.settings().node.node_id
+    }
+}
+
+/// The leader epoch a client says it knows; -1 is none.
+fn believed(epoch: i32) -> Option<i32> {
+    (epoch >= 0).then_some(epoch)
+}
+
+fn text(text: impl ToString) -> Text {
+    Text::from(text.to_string())
+}
+
+/// Everything that may be done with something, as bits: nobody is kept from anything yet.
+fn operations(numbers: &[i32]) -> i32 {
+    numbers.iter().map(|number| 1 << number).sum()
+}
+
+/// Numbers of operations, as the protocol counts them.
+mod operation {
+    pub(super) const READ: i32 = 3;
+    pub(super) const WRITE: i32 = 4;
+    pub(super) const CREATE: i32 = 5;
+    pub(super) const DELETE: i32 = 6;
+    pub(super) const ALTER: i32 = 7;
+    pub(super) const DESCRIBE: i32 = 8;
+    pub(super) const CLUSTER_ACTION: i32 = 9;
+    pub(super) const DESCRIBE_CONFIGS: i32 = 10;
+    pub(super) const ALTER_CONFIGS: i32 = 11;
+    pub(super) const IDEMPOTENT_WRITE: i32 = 12;
+
+    pub(super) const OF_TOPICS: &[i32] =
+        &[READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS];
+    pub(super) const OF_CLUSTER: &[i32] =
+        &[CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE];
+}

@@ -1,0 +1,156 @@
+//! Record batches to be appended. All of a request are checked and handed to their partitions before the next
+//! request is looked at, so that they are appended in the order in which they came.
+
+use std::sync::Arc;
+
+use cauce_broker::clock::now_ms;
+use cauce_broker::stream::{Acks, AppendAnswer, Appending, BatchRefusal, PartitionHandle, Topic, check};
+use cauce_core::message::Charge;
+use cauce_kafka::ErrorCode;
+use cauce_kafka::messages::produce::*;
+use cauce_kafka::wire::Records;
+
+use super::{Call, text};
+use crate::kafka::error::Coded;
+
+/// From this version on zstd is understood by everybody who may read it (KIP-110).
+const ZSTD_SINCE: i16 = 7;
+
+/// Where the attributes of a batch end, and the codec zstd has in them.
+const ATTRIBUTES_LOW_BYTE: usize = 22;
+const CODEC_BITS: u8 = 0b111;
+const ZSTD: u8 = 4;
+
+/// A produce request whose batches are on their way.
+#[derive(Debug)]
+pub(in crate::kafka) struct Producing {
+    /// Whether the client asked for no answer.
+    is_silent: bool,
+    response: ProduceResponse,
+    /// What is not decided yet, with the place of its answer.
+    waiting: Vec<(usize, usize, Appending)>,
+}
+
+pub(in crate::kafka) fn begin(call: &Call, request: ProduceRequest, charge: &Arc<Charge>) -> Producing {
+    let acks = match request.acks {
+        -1 => Ok(Acks::All),
+        0 | 1 => Ok(Acks::Written),
+        _ => Err(ErrorCode::InvalidRequiredAcks),
+    };
+    let mut producing =
+        Producing { is_silent: request.acks == 0, response: ProduceResponse::default(), waiting: Vec::new() };
+    for data in request.topic_data {
+        let topic = call.topic(&data.name, data.topic_id).and_then(|topic| match topic.is_internal() {
+            true => Err(ErrorCode::InvalidTopic),
+            false => Ok(topic),
+        });
+        let topic_place = producing.response.responses.len();
+        let mut answers = Vec::with_capacity(data.partition_data.len());
+        for partition in data.partition_data {
+            let index = partition.index;
+            match begin_partition(call, &topic, partition, acks, charge) {
+                Ok(appending) => {
+                    producing.waiting.push((topic_place, answers.len(), appending));
+                    answers.push(PartitionProduceResponse { index, ..PartitionProduceResponse::default() });
+                }
+                Err(refused) => answers.push(*refused),
+            }
+        }
+        producing.response.responses.push(TopicProduceResponse {
+            name: data.name,
+            topic_id: data.topic_id,
+            partition_responses: answers,
+        });
+    }
+    producing
+}
+
+type Refused = Box<PartitionProduceResponse>;
+
+fn begin_partition(
+    call: &Call,
+    topic: &Result<Arc<Topic>, ErrorCode>,
+    data: PartitionProduceData,
+    acks: Result<Acks, ErrorCode>,
+    charge: &Arc<Charge>,
+) -> Result<Appending, Refused> {
+    let index = data.index;
+    let refuse = |code: ErrorCode| Box::new(refused(index, code));
+    let acks = acks.map_err(refuse)?;
+    let topic = topic.as_ref().map_err(|code| refuse(*code))?;
+    let partition: Arc<PartitionHandle> =
+        topic.partition(index).ok_or_else(|| refuse(ErrorCode::UnknownTopicOrPartition))?;
+    let records = match data.records {
+        Some(Records::Bytes(bytes)) => bytes,
+        _ => Default::default(),
+    };
+    let codec = records.get(ATTRIBUTES_LOW_BYTE).map(|attributes| attributes & CODEC_BITS);
+    if codec == Some(ZSTD) && call.version < ZSTD_SINCE {
+        return Err(refuse(ErrorCode::UnsupportedCompressionType));
+    }
+    let batch = check(records, &topic.config(), now_ms(), charge)
+        .map_err(|refusal| Box::new(refused_batch(index, &refusal)))?;
+    Ok(partition.append(batch, None, acks))
+}
+
+fn refused(index: i32, code: ErrorCode) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code: code.code(),
+        base_offset: -1,
+        ..PartitionProduceResponse::default()
+    }
+}
+
+fn refused_batch(index: i32, refusal: &BatchRefusal) -> PartitionProduceResponse {
+    let mut answer = refused(index, refusal.code());
+    answer.error_message = Some(text(refusal));
+    if let BatchRefusal::InvalidRecord { index, .. } | BatchRefusal::Timestamp { index, .. } = refusal {
+        answer.record_errors.push(BatchIndexAndErrorMessage {
+            batch_index: *index,
+            batch_index_error_message: Some(text(refusal)),
+        });
+    }
+    answer
+}
+
+impl Producing {
+    /// Waits until all is decided. May be given up and asked again.
+    pub(in crate::kafka) async fn done(&mut self) {
+        while let Some((topic, partition, appending)) = self.waiting.last_mut() {
+            let answer = appending.answer().await;
+            let place = &mut self.response.responses[*topic].partition_responses[*partition];
+            fill(place, answer);
+            self.waiting.pop();
+        }
+    }
+
+    /// Once all is decided: the answer, if the client wants one. One that does not can only be told of an error by
+    /// closing.
+    pub(in crate::kafka) fn answer(self) -> Result<Option<ProduceResponse>, String> {
+        if !self.is_silent {
+            return Ok(Some(self.response));
+        }
+        let answers = self.response.responses.iter().flat_map(|topic| &topic.partition_responses);
+        match answers.map(|answer| answer.error_code).find(|code| *code != 0) {
+            Some(code) => Err(ErrorCode::from_code(code).map_or("", ErrorCode::name).to_owned()),
+            None => Ok(None),
+        }
+    }
+}
+
+fn fill(place: &mut PartitionProduceResponse, answer: AppendAnswer) {
+    match answer {
+        Ok(placed) => {
+            place.base_offset = placed.first_offset as i64;
+            place.log_append_time_ms = placed.append_time_ms.unwrap_or(-1);
+            place.log_start_offset = placed.log_start as i64;
+        }
+        Err(refusal) => {
+            *place = PartitionProduceResponse {
+                error_message: Some(text(refusal)),
+                ..refused(place.index, refusal.code())
+            };
+        }
+    }
+}
