@@ -1,12 +1,22 @@
 //! One file for each API. What is not in [`SERVED`] is not advertised, and asking for it ends the connection.
 
+mod alter_configs;
 pub(super) mod api_versions;
+mod configs;
+mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
+mod describe_configs;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
+mod incremental_alter_configs;
 mod init_producer_id;
+mod list_config_resources;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
@@ -31,9 +41,18 @@ const SERVED: &[Api] = &[
     Api::ApiVersions,
     Api::CreateTopics,
     Api::DeleteTopics,
+    Api::DeleteRecords,
     Api::InitProducerId,
     Api::OffsetForLeaderEpoch,
+    Api::DescribeConfigs,
+    Api::AlterConfigs,
+    Api::DescribeLogDirs,
+    Api::CreatePartitions,
+    Api::IncrementalAlterConfigs,
     Api::DescribeCluster,
+    Api::DescribeProducers,
+    Api::ListConfigResources,
+    Api::DescribeTopicPartitions,
 ];
 
 pub(super) fn is_served(api: Api) -> bool {
@@ -53,6 +72,17 @@ pub(super) async fn answer(call: &Call, request: Request) -> Reply {
         Request::FindCoordinator(request) => find_coordinator::answer(call, request).into(),
         Request::OffsetForLeaderEpoch(request) => offset_for_leader_epoch::answer(call, request).into(),
         Request::DescribeCluster(request) => describe_cluster::answer(call, &request).into(),
+        Request::DeleteRecords(request) => delete_records::answer(call, request).await.into(),
+        Request::DescribeConfigs(request) => describe_configs::answer(call, request).into(),
+        Request::AlterConfigs(request) => alter_configs::answer(call, request).await.into(),
+        Request::DescribeLogDirs(request) => describe_log_dirs::answer(call, request).into(),
+        Request::CreatePartitions(request) => create_partitions::answer(call, request).await.into(),
+        Request::IncrementalAlterConfigs(request) => {
+            incremental_alter_configs::answer(call, request).await.into()
+        }
+        Request::DescribeProducers(request) => describe_producers::answer(call, request).await.into(),
+        Request::ListConfigResources(request) => list_config_resources::answer(call, &request).into(),
+        Request::DescribeTopicPartitions(request) => describe_topic_partitions::answer(call, &request).into(),
         other => unreachable!("{:?} is not served, so its requests do not come here", other.api()),
     }
 }
