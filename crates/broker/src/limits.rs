@@ -48,8 +48,9 @@ pub(crate) const TIGHT_PERCENT: usize = 75;
 /// Bytes a partition writes until what it knows is written beside its log again.
 pub(crate) const SNAPSHOT_INTERVAL_BYTES: usize = 64 << 20;
 
-/// Partitions of one topic.
+/// Partitions of one topic, and of all together: each is a task, and some memory.
 pub(crate) const PARTITIONS_MAX: i32 = 10_000;
+pub(crate) const PARTITIONS_OF_NODE_MAX: usize = 200_000;
 
 /// Groups of a node.
 pub(crate) const GROUPS_MAX: usize = 100_000;

@@ -113,7 +113,7 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     tokio::spawn(watch_disk(disk, node.clone(), config.disk_free_bytes_min));
     let mut listening = vec![tokio::spawn(amqp::listen(listener, node.clone(), config.limits))];
     let mut ports = serde_json::json!({ "amqp": address.to_string() });
-    let service = kafka::Service::new(node.clone());
+    let service = kafka::Service::new(node.clone(), config.data.clone());
     for (index, Bound { name, address, listener, advertised }) in kafka.into_iter().enumerate() {
         let plane = if index == 0 { "kafka".to_owned() } else { format!("kafka.{name}") };
         ports[plane] = address.to_string().into();

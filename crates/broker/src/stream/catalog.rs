@@ -3,11 +3,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use cauce_core::partition::TopicPartition;
+use cauce_core::settings::SettingError;
 use cauce_core::stream::Stream;
-use cauce_core::topic::{self, Overrides, TopicId, TopicName};
+use cauce_core::topic::{self, Overrides, TopicConfig, TopicId, TopicName};
 use cauce_log::Disk;
 
-use super::files::{self, PartitionJob, topics_dir};
+use super::files::{self, Location, PartitionJob, topics_dir};
+use super::task::PartitionTask;
 use super::topics::{Plan, Topic, TopicError, Topics};
 use crate::clock::now_ms;
 use crate::definitions::{Change, TopicDefinition};
@@ -41,9 +44,13 @@ impl Node {
         if vhost.is_some_and(|vhost| vhost.topology().queue(&name).is_some()) {
             return Err(TopicError::IsQueue(name.to_string()));
         }
-        self.shared.topics.change().check_new(&name)?;
         if !(1..=PARTITIONS_MAX).contains(&partitions) {
             return Err(TopicError::Partitions { wanted: partitions, most: PARTITIONS_MAX });
+        }
+        {
+            let topics = self.shared.topics.change();
+            topics.check_new(&name)?;
+            topics.check_room(partitions)?;
         }
         overrides.over(&self.shared.settings.topic)?;
         Ok(name)
@@ -67,14 +74,66 @@ impl Node {
         }
         let mut topics = self.shared.topics.change();
         topics.check_new(&plan.name)?;
+        topics.check_room(partitions)?;
         let rules = self.shared.settings.stream_rules();
         let fresh = || Ok::<_, std::convert::Infallible>((Stream::new(rules, 0, now_ms()), None));
         let number = || self.shared.next_id();
         let Ok(topic) = plan.start(partitions, &self.shared.storage, number, |_| fresh());
         topics.add(topic.clone());
+        let saved = self.save(&topic);
+        Ok((topic, saved))
+    }
+
+    /// Changes what a topic says itself. `change` gets that, and gives it back as it shall be.
+    pub fn alter_topic(
+        &self,
+        name: &str,
+        change: impl FnOnce(Overrides, &TopicConfig) -> Result<Overrides, SettingError>,
+        validate_only: bool,
+    ) -> Result<Saved, TopicError> {
+        let topics = self.shared.topics.change();
+        let topic = topics.find(name)?;
+        let overrides = change((*topic.overrides()).clone(), &topic.config())?;
+        let config = overrides.over(&self.shared.settings.topic)?;
+        if validate_only {
+            return Ok(Saved::default());
+        }
+        topic.configure(overrides, config);
+        Ok(self.save(&topic))
+    }
+
+    /// Gives a topic more partitions, `count` in all.
+    pub fn add_partitions(&self, name: &str, count: i32, validate_only: bool) -> Result<Saved, TopicError> {
+        if topic::is_internal(name) {
+            return Err(TopicError::Internal(name.to_owned()));
+        }
+        let mut topics = self.shared.topics.change();
+        let topic = topics.find(name)?;
+        let has = topic.partitions().len() as i32;
+        if count <= has {
+            return Err(TopicError::NotMore { name: name.to_owned(), has });
+        }
+        if count > PARTITIONS_MAX {
+            return Err(TopicError::Partitions { wanted: count, most: PARTITIONS_MAX });
+        }
+        topics.check_room(count - has)?;
+        if validate_only {
+            return Ok(Saved::default());
+        }
+        let (rules, config) = (self.shared.settings.stream_rules(), topic.config());
+        topic.add_partitions((has..count).map(|partition| {
+            let at = TopicPartition { topic: topic.name.shared(), partition };
+            let location = Arc::new(Location::new(self.shared.next_id(), &at, topic.id, &config));
+            let stream = Stream::new(rules, 0, now_ms());
+            PartitionTask::spawn(at, location, self.shared.storage.clone(), stream, None)
+        }));
+        topics.count((count - has) as usize);
+        Ok(self.save(&topic))
+    }
+
+    fn save(&self, topic: &Topic) -> Saved {
         let name = topic.name.to_string();
-        let saved = self.shared.define(&Change::Topic { name, definition: topic.definition() });
-        Ok((topic, Saved(vec![saved])))
+        Saved(vec![self.shared.define(&Change::Topic { name, definition: topic.definition() })])
     }
 
     /// Deletes a topic with all it holds; answers when that is safe and the files are gone.

@@ -17,6 +17,7 @@ use cauce_core::stream::{Marker, Rules, Stream};
 use cauce_core::topic::{TopicConfig, TopicId};
 use cauce_kafka::internal::control::EndMarker;
 use cauce_log::{Dirty, Disk, Log, LogConfig, LogError, LogReader, RecordBatch, Recovery};
+use parking_lot::RwLock;
 use tokio::sync::oneshot;
 
 use super::checking::header_of;
@@ -34,9 +35,7 @@ pub(crate) struct Location {
     pub(crate) number: u64,
     pub(crate) dir: PathBuf,
     topic: TopicId,
-    segment_bytes: u64,
-    index_interval_bytes: u32,
-    segment_ms: i64,
+    config: RwLock<LogConfig>,
 }
 
 impl Location {
@@ -45,23 +44,30 @@ impl Location {
             number,
             dir: topics_dir().join(at.to_string()),
             topic,
-            segment_bytes: config.segment_bytes as u64,
-            index_interval_bytes: config.index_interval_bytes as u32,
-            segment_ms: config.segment_ms,
+            config: RwLock::new(log_config(config)),
         }
     }
 
+    /// For a log that is not open yet. One that is gets a [`PartitionJob::Configure`] too.
+    pub(crate) fn configure(&self, config: &TopicConfig) {
+        *self.config.write() = log_config(config);
+    }
+
     fn log_config(&self) -> LogConfig {
-        LogConfig {
-            segment_bytes: self.segment_bytes,
-            index_interval_bytes: self.index_interval_bytes,
-            segment_ms: Some(self.segment_ms),
-            ..LogConfig::default()
-        }
+        self.config.read().clone()
     }
 
     fn metadata(&self) -> String {
         format!("version: 0\ntopic_id: {}\n", base64_of(self.topic))
+    }
+}
+
+fn log_config(config: &TopicConfig) -> LogConfig {
+    LogConfig {
+        segment_bytes: config.segment_bytes as u64,
+        index_interval_bytes: config.index_interval_bytes as u32,
+        segment_ms: Some(config.segment_ms),
+        ..LogConfig::default()
     }
 }
 
@@ -86,6 +92,8 @@ pub(crate) enum PartitionJob {
     Adopt { log: Box<Log> },
     /// Keeps what the partition knows of all below the offset.
     Snapshot { end: u64, snapshot: Vec<u8> },
+    /// Takes up what its location says now.
+    Configure,
     /// Deletes the records below the offset.
     Trim { before: u64 },
     /// Removes all there is.
@@ -160,6 +168,11 @@ impl PartitionFiles {
                 let log = self.log(at, dirty.as_deref_mut())?;
                 log.write_snapshot(end as i64, &snapshot)?;
                 soil(log, dirty)?;
+            }
+            PartitionJob::Configure => {
+                if let Some(log) = self.logs.get_mut(&at.number) {
+                    log.set_config(at.log_config());
+                }
             }
             PartitionJob::Trim { before } => {
                 let log = self.log(at, dirty.as_deref_mut())?;

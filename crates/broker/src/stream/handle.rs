@@ -189,6 +189,11 @@ impl PartitionHandle {
         self.reader.read().clone()
     }
 
+    /// What the partition takes on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.reader().map_or(0, |reader| reader.size_bytes())
+    }
+
     /// Wakes `waiter` whenever readers see more, or something else, for as long as the watch is held.
     pub fn watch(self: &Arc<Self>, waiter: &Arc<tokio::sync::Notify>) -> Watch {
         Watch::new(self.clone(), waiter.clone())

@@ -169,8 +169,10 @@ impl PartitionTask {
                 self.send(PartitionJob::Trim { before: self.stream.log_start() });
                 let _ = done.send(self.stream.log_start());
             }
-            // Segments and indexes of a log are as they were when it was opened.
-            PartitionCommand::Configure(_) => {}
+            PartitionCommand::Configure(config) => {
+                self.location.configure(&config);
+                self.send(PartitionJob::Configure);
+            }
             PartitionCommand::Written { upto } => self.has_written(upto),
             PartitionCommand::Stored { upto, bytes, reader } => {
                 self.handle.set_reader(reader);

@@ -13,6 +13,7 @@ use super::files::Location;
 use super::handle::PartitionHandle;
 use super::task::PartitionTask;
 use crate::definitions::TopicDefinition;
+use crate::limits::PARTITIONS_OF_NODE_MAX;
 use crate::storage::Storage;
 
 /// Why a topic is not made, changed or deleted.
@@ -36,6 +37,10 @@ pub enum TopicError {
     Unknown(String),
     #[error("topic '{0}' is the broker's own")]
     Internal(String),
+    #[error("topic '{name}' has {has} partitions, and can only get more than that")]
+    NotMore { name: String, has: i32 },
+    #[error("the node has {has} partitions, and not more than {most} may be")]
+    Crowded { has: usize, most: usize },
 }
 
 #[derive(Debug)]
@@ -75,6 +80,20 @@ impl Topic {
         topic::is_internal(&self.name)
     }
 
+    /// The topic says this itself from now on. Called under the lock of [`Topics::change`].
+    pub(super) fn configure(&self, overrides: Overrides, config: TopicConfig) {
+        let settings = TopicSettings { overrides: Arc::new(overrides), config: Arc::new(config) };
+        let config = settings.config.clone();
+        *self.settings.write() = settings;
+        self.partitions().iter().for_each(|partition| partition.configure(config.clone()));
+    }
+
+    /// Called under the lock of [`Topics::change`].
+    pub(super) fn add_partitions(&self, more: impl IntoIterator<Item = Arc<PartitionHandle>>) {
+        let mut partitions = self.partitions.write();
+        *partitions = partitions.iter().cloned().chain(more).collect();
+    }
+
     pub(crate) fn definition(&self) -> TopicDefinition {
         TopicDefinition {
             id: self.id.to_string(),
@@ -96,6 +115,8 @@ pub(crate) struct Named {
     by_collision: HashMap<String, Arc<str>>,
     /// Deleted, and their files are not gone yet.
     leaving: HashSet<Arc<str>>,
+    /// Of all topics together.
+    partitions: usize,
 }
 
 impl Topics {
@@ -137,7 +158,24 @@ impl Named {
         }
     }
 
+    /// Whether so many partitions more could be added.
+    pub(crate) fn check_room(&self, partitions: i32) -> Result<(), TopicError> {
+        match self.partitions + partitions as usize <= PARTITIONS_OF_NODE_MAX {
+            true => Ok(()),
+            false => Err(TopicError::Crowded { has: self.partitions, most: PARTITIONS_OF_NODE_MAX }),
+        }
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<Topic>, TopicError> {
+        self.by_name.get(name).cloned().ok_or_else(|| TopicError::Unknown(name.to_owned()))
+    }
+
+    pub(crate) fn count(&mut self, partitions_more: usize) {
+        self.partitions += partitions_more;
+    }
+
     pub(crate) fn add(&mut self, topic: Arc<Topic>) {
+        self.partitions += topic.partitions().len();
         self.by_collision.insert(topic.name.collision_key(), topic.name.shared());
         self.by_id.insert(topic.id, topic.clone());
         self.by_name.insert(topic.name.shared(), topic);
@@ -146,6 +184,7 @@ impl Named {
     /// Nobody finds the topic any more. Its name stays taken until [`Named::forget`].
     pub(crate) fn take_out(&mut self, name: &str) -> Option<Arc<Topic>> {
         let topic = self.by_name.remove(name)?;
+        self.partitions -= topic.partitions().len();
         self.by_id.remove(&topic.id);
         self.leaving.insert(topic.name.shared());
         Some(topic)

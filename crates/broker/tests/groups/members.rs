@@ -155,7 +155,7 @@ pub(crate) async fn settled(node: &Node, members: &mut [&mut Member]) {
         match members {
             [one] => one.settle(node).await,
             [one, other] => drop(tokio::join!(one.settle(node), other.settle(node))),
-            _ => unimplemented!("one or two at a time"),
+            _ => panic!("one or two at a time"),
         }
         if members.iter().all(|member| member.generation == members[0].generation) {
             return;
@@ -169,7 +169,7 @@ pub(crate) fn by_hand<T>(life: impl Future<Output = T>) -> T {
     let runtime = runtime.expect("a runtime");
     let (end, ended) = std::sync::mpsc::channel::<()>();
     // While somebody is at work elsewhere, paused time does not jump to the next timer.
-    runtime.spawn_blocking(move || drop(ended.recv()));
+    runtime.spawn_blocking(move || ended.recv());
     let result = runtime.block_on(life);
     drop(end);
     result

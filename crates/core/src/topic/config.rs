@@ -155,6 +155,15 @@ impl Overrides {
         Ok(config)
     }
 
+    /// The same, with one setting more or less. It is not checked.
+    pub fn with(mut self, name: &str, text: Option<&str>) -> Overrides {
+        match text {
+            Some(text) => drop(self.0.insert(name.to_owned(), text.trim().to_owned())),
+            None => drop(self.0.remove(name)),
+        }
+        self
+    }
+
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }

@@ -50,6 +50,11 @@ impl LogReader {
         self.view.end_offset()
     }
 
+    /// Of all segments.
+    pub fn size_bytes(&self) -> u64 {
+        self.view.size_bytes()
+    }
+
     /// The batches from the one that holds `from_offset` on, or the next one when no batch does. Batches come whole:
     /// the first whatever its size, others as long as all fit in `max_bytes`. At the end of the log there are none.
     /// Damage is noticed (see [`LogReader::take_damage`]) and gone around.

@@ -18,10 +18,11 @@ impl Coded for TopicError {
                 ErrorCode::InvalidTopic
             }
             TopicError::Exists(_) | TopicError::Leaving(_) => ErrorCode::TopicAlreadyExists,
-            TopicError::Partitions { .. } => ErrorCode::InvalidPartitions,
+            TopicError::Partitions { .. } | TopicError::NotMore { .. } => ErrorCode::InvalidPartitions,
             TopicError::Config(_) => ErrorCode::InvalidConfig,
             TopicError::Unknown(_) => ErrorCode::UnknownTopicOrPartition,
             TopicError::Internal(_) => ErrorCode::InvalidRequest,
+            TopicError::Crowded { .. } => ErrorCode::PolicyViolation,
         }
     }
 }

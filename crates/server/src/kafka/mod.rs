@@ -18,6 +18,7 @@ mod frames;
 mod listener;
 mod reply;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,12 +35,14 @@ pub(crate) use listener::{Advertised, Listener};
 pub(crate) struct Service {
     node: Arc<Node>,
     fetch_sessions: FetchSessions,
+    /// Where the node keeps what it keeps, to be shown.
+    directory: PathBuf,
 }
 
 impl Service {
-    pub(crate) fn new(node: Arc<Node>) -> Arc<Service> {
+    pub(crate) fn new(node: Arc<Node>, directory: PathBuf) -> Arc<Service> {
         let fetch_sessions = FetchSessions::new(node.settings().node.fetch_sessions_max as usize);
-        Arc::new(Service { node, fetch_sessions })
+        Arc::new(Service { node, fetch_sessions, directory })
     }
 }
 

@@ -7,21 +7,11 @@ use cauce_core::topic::{Overrides, TopicConfig, is_internal};
 use cauce_kafka::messages::create_topics::*;
 use cauce_kafka::{ErrorCode, Text, Uuid};
 
+use super::configs::{FROM_BROKER, FROM_DEFAULT, FROM_TOPIC, Refused, invalid};
 use super::{Call, text};
-use crate::kafka::error::Coded;
 
-/// Where a setting comes from, as the protocol counts.
-const FROM_TOPIC: i8 = 1;
-const FROM_DEFAULT: i8 = 5;
-
-/// Why a topic was not made.
-struct Refused(ErrorCode, String);
-
-impl From<TopicError> for Refused {
-    fn from(error: TopicError) -> Refused {
-        Refused(error.code(), error.to_string())
-    }
-}
+/// Partitions that one request may make.
+const PARTITIONS_MAX: i64 = 10_000;
 
 pub(super) async fn answer(call: &Call, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let mut named: HashMap<Text, usize> = HashMap::new();
@@ -30,12 +20,13 @@ pub(super) async fn answer(call: &Call, request: CreateTopicsRequest) -> CreateT
     }
     let mut response = CreateTopicsResponse::default();
     let mut unsaved = Vec::new();
+    let mut left = PARTITIONS_MAX;
     for topic in request.topics {
         let twice = named[&topic.name] > 1;
         let plain = CreatableTopicResult { name: topic.name.clone(), ..CreatableTopicResult::default() };
         let made = match twice {
-            true => Err(Refused(ErrorCode::InvalidRequest, "the topic is named twice".to_owned())),
-            false => make(call, &topic, request.validate_only),
+            true => Err(invalid("the topic is named twice")),
+            false => make(call, &topic, request.validate_only, &mut left),
         };
         response.topics.push(match made {
             Ok(Made { id, partitions, config, overrides, saved }) => {
@@ -45,7 +36,7 @@ pub(super) async fn answer(call: &Call, request: CreateTopicsRequest) -> CreateT
                     error_message: None,
                     num_partitions: partitions,
                     replication_factor: 1,
-                    configs: Some(described(&config, &overrides)),
+                    configs: Some(described(&call.service.node.settings().topic, &config, &overrides)),
                     ..plain
                 }
             }
@@ -68,9 +59,14 @@ struct Made {
     saved: Option<cauce_broker::Saved>,
 }
 
-fn make(call: &Call, topic: &CreatableTopic, validate_only: bool) -> Result<Made, Refused> {
+fn make(call: &Call, topic: &CreatableTopic, validate_only: bool, left: &mut i64) -> Result<Made, Refused> {
     let node = &call.service.node;
     let partitions = partitions(call, topic)?;
+    *left -= i64::from(partitions.max(1));
+    if *left < 0 {
+        let reason = format!("more than {PARTITIONS_MAX} partitions in a request");
+        return Err(Refused(ErrorCode::PolicyViolation, reason));
+    }
     let mut settings = Vec::with_capacity(topic.configs.len());
     for CreatableTopicConfig { name, value } in &topic.configs {
         let value = value
@@ -117,11 +113,16 @@ fn partitions(call: &Call, topic: &CreatableTopic) -> Result<i32, Refused> {
     }
 }
 
-fn described(config: &TopicConfig, overrides: &Overrides) -> Vec<CreatableTopicConfigs> {
+fn described(usual: &TopicConfig, config: &TopicConfig, overrides: &Overrides) -> Vec<CreatableTopicConfigs> {
+    let defaults = TopicConfig::default();
     let describe = |(name, _): &(&'static str, _)| CreatableTopicConfigs {
         name: Text::from(*name),
         value: config.get(name).map(text),
-        config_source: if overrides.get(name).is_some() { FROM_TOPIC } else { FROM_DEFAULT },
+        config_source: match overrides.get(name) {
+            Some(_) => FROM_TOPIC,
+            None if usual.get(name) != defaults.get(name) => FROM_BROKER,
+            None => FROM_DEFAULT,
+        },
         ..CreatableTopicConfigs::default()
     };
     TopicConfig::NAMES.iter().map(describe).collect()

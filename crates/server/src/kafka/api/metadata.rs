@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cauce_broker::stream::{Topic, TopicError};
 use cauce_core::stream::LEADER_EPOCH;
-use cauce_core::topic::{Overrides, TopicId};
+use cauce_core::topic::{Overrides, TopicId, is_internal};
 use cauce_kafka::messages::metadata::*;
 use cauce_kafka::{ErrorCode, Text, Uuid};
 
@@ -15,6 +15,10 @@ pub(super) async fn answer(call: &Call, request: MetadataRequest) -> MetadataRes
     let node = &call.service.node;
     let mut topics = Vec::new();
     match request.topics {
+        // Version 0 had no null: none was all.
+        Some(wanted) if wanted.is_empty() && call.version == 0 => {
+            topics.extend(node.topics().all().iter().map(|topic| described(call, topic)));
+        }
         None => topics.extend(node.topics().all().iter().map(|topic| described(call, topic))),
         Some(wanted) => {
             for MetadataRequestTopic { topic_id, name } in wanted {
@@ -55,7 +59,8 @@ async fn by_name(call: &Call, name: Text, may_create: bool) -> MetadataResponseT
         return described(call, &topic);
     }
     let settings = &node.settings().node;
-    let created = match may_create && settings.auto_create_topics {
+    let creates = may_create && settings.auto_create_topics && !is_internal(&name);
+    let created = match creates {
         true => node.create_topic(&name, settings.num_partitions, Overrides::default()),
         // Whether it could be there at all is said all the same.
         false => node

@@ -1,17 +1,27 @@
 //! One file for each API. What is not in [`SERVED`] is not advertised, and asking for it ends the connection.
 
+mod alter_configs;
 pub(super) mod api_versions;
+mod configs;
+mod create_partitions;
 mod create_topics;
 mod delete_groups;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
+mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod membership;
@@ -50,15 +60,29 @@ const SERVED: &[Api] = &[
     Api::ApiVersions,
     Api::CreateTopics,
     Api::DeleteTopics,
+    Api::DeleteRecords,
     Api::InitProducerId,
     Api::OffsetForLeaderEpoch,
+    Api::DescribeConfigs,
+    Api::AlterConfigs,
+    Api::DescribeLogDirs,
+    Api::CreatePartitions,
     Api::DeleteGroups,
+    Api::IncrementalAlterConfigs,
     Api::OffsetDelete,
     Api::DescribeCluster,
+    Api::DescribeProducers,
+    Api::ListConfigResources,
+    Api::DescribeTopicPartitions,
 ];
 
 pub(super) fn is_served(api: Api) -> bool {
     SERVED.contains(&api)
+}
+
+/// Whether answers are waited for, perhaps for long, and lost without harm when the client leaves.
+pub(super) fn may_wait(api: Api) -> bool {
+    api == Api::Fetch
 }
 
 /// Answers any request but produce, which the connection begins and finishes by itself.
@@ -84,6 +108,17 @@ pub(super) async fn answer(call: &Call, request: Request) -> Reply {
         Request::FindCoordinator(request) => find_coordinator::answer(call, request).into(),
         Request::OffsetForLeaderEpoch(request) => offset_for_leader_epoch::answer(call, request).into(),
         Request::DescribeCluster(request) => describe_cluster::answer(call, &request).into(),
+        Request::DeleteRecords(request) => delete_records::answer(call, request).await.into(),
+        Request::DescribeConfigs(request) => describe_configs::answer(call, request).into(),
+        Request::AlterConfigs(request) => alter_configs::answer(call, request).await.into(),
+        Request::DescribeLogDirs(request) => describe_log_dirs::answer(call, request).into(),
+        Request::CreatePartitions(request) => create_partitions::answer(call, request).await.into(),
+        Request::IncrementalAlterConfigs(request) => {
+            incremental_alter_configs::answer(call, request).await.into()
+        }
+        Request::DescribeProducers(request) => describe_producers::answer(call, request).await.into(),
+        Request::ListConfigResources(request) => list_config_resources::answer(call, &request).into(),
+        Request::DescribeTopicPartitions(request) => describe_topic_partitions::answer(call, &request).into(),
         other => unreachable!("{:?} is not served, so its requests do not come here", other.api()),
     }
 }
