@@ -82,7 +82,7 @@ pub(super) fn is_served(api: Api) -> bool {
 
 /// Whether answers are waited for, perhaps for long, and lost without harm when the client leaves.
 pub(super) fn may_wait(api: Api) -> bool {
-    api == Api::Fetch
+    matches!(api, Api::Fetch | Api::JoinGroup | Api::SyncGroup)
 }
 
 /// Answers any request but produce, which the connection begins and finishes by itself.
