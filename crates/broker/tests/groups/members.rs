@@ -90,6 +90,7 @@ impl Member {
             rebalance_timeout_ms: 60_000,
             protocol_type: "consumer".into(),
             protocols: vec![protocol],
+            charge: Arc::new(node.memory().gauge().charge(self.metadata.len())),
         };
         match node.groups().join(self.group.clone(), join).await? {
             JoinAnswer::Joined(membership) => Ok(membership),

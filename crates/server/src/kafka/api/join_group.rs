@@ -29,6 +29,9 @@ pub(super) async fn answer(call: &Call, request: JoinGroupRequest) -> JoinGroupR
         Ok(group) => group,
         Err(code) => return refusal(call, code, request.member_id),
     };
+    if call.service.node.memory().is_spent() {
+        return refusal(call, ErrorCode::CoordinatorNotAvailable, request.member_id);
+    }
     match call.groups().join(group, join_of(call, &request)).await {
         Ok(JoinAnswer::Joined(membership)) => welcome(membership),
         Ok(JoinAnswer::IdRequired(id)) => refusal(call, ErrorCode::MemberIdRequired, text(id)),
@@ -45,6 +48,8 @@ fn join_of(call: &Call, request: &JoinGroupRequest) -> Join {
         metadata: Arc::from(&protocol.metadata[..]),
         topics: subscribed_topics(&request.protocol_type, &protocol.metadata),
     };
+    let node = &call.service.node;
+    let bytes = request.protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len());
     Join {
         identity: identity(&request.member_id, instance),
         fresh_id: fresh_id(call, instance.unwrap_or(&client_id)),
@@ -60,6 +65,7 @@ fn join_of(call: &Call, request: &JoinGroupRequest) -> Join {
         },
         protocol_type: shared(&request.protocol_type),
         protocols: request.protocols.iter().map(protocol).collect(),
+        charge: Arc::new(node.memory().gauge().charge(bytes.sum())),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod alter_configs;
 pub(super) mod api_versions;
+mod committing;
 mod configs;
 mod create_partitions;
 mod create_topics;
@@ -32,6 +33,7 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 pub(super) mod produce;
 mod sync_group;
+mod txn_offset_commit;
 
 use std::sync::Arc;
 
@@ -82,7 +84,7 @@ pub(super) fn is_served(api: Api) -> bool {
 
 /// Whether answers are waited for, perhaps for long, and lost without harm when the client leaves.
 pub(super) fn may_wait(api: Api) -> bool {
-    api == Api::Fetch
+    matches!(api, Api::Fetch | Api::JoinGroup | Api::SyncGroup)
 }
 
 /// Answers any request but produce, which the connection begins and finishes by itself.
@@ -100,6 +102,7 @@ pub(super) async fn answer(call: &Call, request: Request) -> Reply {
         Request::Heartbeat(request) => heartbeat::answer(call, &request).await.into(),
         Request::LeaveGroup(request) => leave_group::answer(call, request).await.into(),
         Request::OffsetCommit(request) => offset_commit::answer(call, request).await.into(),
+        Request::TxnOffsetCommit(request) => txn_offset_commit::answer(call, request).await.into(),
         Request::OffsetFetch(request) => offset_fetch::answer(call, request).await.into(),
         Request::OffsetDelete(request) => offset_delete::answer(call, request).await.into(),
         Request::DescribeGroups(request) => describe_groups::answer(call, request).await.into(),
