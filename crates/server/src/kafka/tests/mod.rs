@@ -5,3 +5,4 @@ mod client;
 mod fetching;
 mod hostile;
 mod producing;
+mod transactions;
