@@ -8,7 +8,7 @@ use cauce_log::RecordBatch;
 pub(crate) const DECOMPRESSED_BYTES_MAX: u64 = 128 << 20;
 
 /// Before blocks that were framed by snappy-java, as Kafka's clients do; then two numbers of its version.
-const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+pub(super) const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const XERIAL_HEADER_BYTES: usize = 16;
 
 /// A codec that the batch's attributes name and nobody knows.
@@ -18,8 +18,11 @@ pub struct UnknownCodec(pub u8);
 
 /// The records of a batch, as a stream that ends with an error beyond [`DECOMPRESSED_BYTES_MAX`].
 pub(crate) fn open(batch: &RecordBatch) -> Result<Box<dyn Read>, UnknownCodec> {
-    let bytes = batch.records_bytes();
-    let read: Box<dyn Read> = match batch.compression_codec() {
+    open_records(batch.compression_codec(), batch.records_bytes())
+}
+
+fn open_records(codec: u8, bytes: bytes::Bytes) -> Result<Box<dyn Read>, UnknownCodec> {
+    let read: Box<dyn Read> = match codec {
         0 => Box::new(io::Cursor::new(bytes)),
         1 => Box::new(flate2::read::MultiGzDecoder::new(io::Cursor::new(bytes))),
         2 => Box::new(Snappy::new(bytes)),
@@ -33,10 +36,10 @@ pub(crate) fn open(batch: &RecordBatch) -> Result<Box<dyn Read>, UnknownCodec> {
     Ok(Box::new(Bounded { read, left: DECOMPRESSED_BYTES_MAX }))
 }
 
-/// The records of a batch, decompressed.
-pub(crate) fn decompress(batch: &RecordBatch) -> io::Result<Vec<u8>> {
+/// Records, decompressed.
+pub(super) fn decompress(codec: u8, records: bytes::Bytes) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
-    open(batch).map_err(io::Error::other)?.read_to_end(&mut all)?;
+    open_records(codec, records).map_err(io::Error::other)?.read_to_end(&mut all)?;
     Ok(all)
 }
 
