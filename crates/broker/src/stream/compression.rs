@@ -9,7 +9,7 @@ use cauce_log::RecordBatch;
 pub(crate) const DECOMPRESSED_BYTES_MAX: u64 = 128 << 20;
 
 /// Before blocks that were framed by snappy-java, as Kafka's clients do; then two numbers of its version.
-const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+pub(super) const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const XERIAL_HEADER_BYTES: usize = 16;
 
 /// A codec that the batch's attributes name and nobody knows.
@@ -20,8 +20,15 @@ pub struct UnknownCodec(pub u8);
 /// The records of a batch, as a stream that ends with an error when so many bytes came and that was not all. Of
 /// what is compressed, `left` is what may still come.
 pub(crate) fn open<'l>(batch: &RecordBatch, left: &'l Cell<u64>) -> Result<Box<dyn Read + 'l>, UnknownCodec> {
-    let bytes = batch.records_bytes();
-    let read: Box<dyn Read> = match batch.compression_codec() {
+    open_records(batch.compression_codec(), batch.records_bytes(), left)
+}
+
+fn open_records(
+    codec: u8,
+    bytes: bytes::Bytes,
+    left: &Cell<u64>,
+) -> Result<Box<dyn Read + '_>, UnknownCodec> {
+    let read: Box<dyn Read> = match codec {
         0 => Box::new(io::Cursor::new(bytes)),
         1 => Box::new(flate2::read::MultiGzDecoder::new(io::Cursor::new(bytes))),
         2 => Box::new(Snappy::new(bytes)),
@@ -35,11 +42,11 @@ pub(crate) fn open<'l>(batch: &RecordBatch, left: &'l Cell<u64>) -> Result<Box<d
     Ok(Box::new(Bounded { read, left }))
 }
 
-/// The records of a batch, decompressed.
-pub(crate) fn decompress(batch: &RecordBatch) -> io::Result<Vec<u8>> {
+/// Records, decompressed.
+pub(super) fn decompress(codec: u8, records: bytes::Bytes) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
     let left = Cell::new(DECOMPRESSED_BYTES_MAX);
-    open(batch, &left).map_err(io::Error::other)?.read_to_end(&mut all)?;
+    open_records(codec, records, &left).map_err(io::Error::other)?.read_to_end(&mut all)?;
     Ok(all)
 }
 
