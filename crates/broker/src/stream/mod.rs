@@ -28,4 +28,4 @@ pub use topics::{Topic, TopicError, Topics};
 pub use watch::Watch;
 
 pub(crate) use catalog::TOPICS_VHOST;
-pub(crate) use files::{After, Location, PartitionFiles, PartitionJob, Stored};
+pub(crate) use files::{After, Location, PartitionFiles, PartitionJob, Stored, marker_of};
