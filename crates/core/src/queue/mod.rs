@@ -61,6 +61,8 @@ pub enum SubscribeError {
     ExclusiveTaken,
     #[error("the queue has consumers, so none can be exclusive")]
     NotAlone,
+    #[error("the queue serves one consumer after another, so none can be exclusive")]
+    TakesTurns,
 }
 
 /// Who holds a message.
@@ -286,6 +288,9 @@ impl Queue {
         }
         if subscription.exclusive && !self.consumers.is_empty() {
             return Err(SubscribeError::NotAlone);
+        }
+        if subscription.exclusive && self.rules.single_active_consumer {
+            return Err(SubscribeError::TakesTurns);
         }
         self.used_ms = now_ms;
         self.consumers.add(consumer, subscription);
