@@ -81,6 +81,8 @@ pub(super) struct Connection {
     /// Only who publishes is stopped by an alarm.
     pub(super) publishes: bool,
     told_blocked: bool,
+    /// The class and method that ended the connection, if one did.
+    pub(super) blamed: (u16, u16),
     pub(super) last_heard: Instant,
     pub(super) last_said: Instant,
 }
@@ -118,6 +120,7 @@ impl Connection {
             alarms,
             publishes: false,
             told_blocked: false,
+            blamed: (0, 0),
             last_heard: Instant::now(),
             last_said: Instant::now(),
             node,
