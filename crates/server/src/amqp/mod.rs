@@ -17,6 +17,7 @@ mod settle;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 use std::sync::Arc;
 use std::time::Duration;
