@@ -2,6 +2,7 @@
 
 mod config;
 pub(crate) mod directory;
+mod values;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ use cauce_core::names;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use super::values::{Names, Size, Timeout};
 use crate::amqp::Limits;
 
 /// Free bytes below which publishers wait; RabbitMQ's default `disk_free_limit`.
@@ -117,28 +118,6 @@ enum FlushSetting {
     /// Confirmed messages survive the end of the process, not of the machine.
     Os,
 }
-
-/// A number of bytes, as people write it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-struct Size(usize);
-
-/// Names as people list them: with commas between, or as a list in the file. `none` is none.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "NamesAsWritten")]
-struct Names(Vec<String>);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum NamesAsWritten {
-    Text(String),
-    List(Vec<String>),
-}
-
-/// Milliseconds, as people write them; `None` for no end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-struct Timeout(Option<u64>);
 
 /// All settings, with the defaults filled in.
 #[derive(Debug)]
@@ -307,114 +286,9 @@ fn default_memory_bytes() -> usize {
     bytes / 10 * 4
 }
 
-impl std::str::FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Size, String> {
-        let unreadable = || "write a number of bytes, or one followed by K, M or G".to_owned();
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let unit = match text[digits.len()..].to_ascii_uppercase().as_str() {
-            "" | "B" => 1,
-            "K" | "KB" | "KIB" => 1 << 10,
-            "M" | "MB" | "MIB" => 1 << 20,
-            "G" | "GB" | "GIB" => 1 << 30,
-            _ => return Err(unreadable()),
-        };
-        let number: usize = digits.parse().map_err(|_| unreadable())?;
-        let bytes = number.checked_mul(unit).ok_or("that is more than this machine can count")?;
-        Ok(Size(bytes))
-    }
-}
-
-impl std::str::FromStr for Names {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Names, Self::Err> {
-        Ok(NamesAsWritten::Text(text.to_owned()).into())
-    }
-}
-
-impl From<NamesAsWritten> for Names {
-    fn from(written: NamesAsWritten) -> Names {
-        match written {
-            NamesAsWritten::List(names) => Names(names),
-            NamesAsWritten::Text(text) if text.trim() == "none" => Names(Vec::new()),
-            NamesAsWritten::Text(text) => Names(
-                text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
-            ),
-        }
-    }
-}
-
-impl std::str::FromStr for Timeout {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Timeout, String> {
-        if text == "off" {
-            return Ok(Timeout(None));
-        }
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let unit_ms = match &text[digits.len()..] {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            // Nothing is nothing in any unit.
-            "" if digits == "0" => 1,
-            _ => return Err("write a number followed by ms, s, m or h, or `off`".to_owned()),
-        };
-        let number: u64 = digits.parse().map_err(|_| format!("'{digits}' is not a whole number"))?;
-        let ms = number.checked_mul(unit_ms).ok_or("that is more than this machine can count")?;
-        Ok(Timeout(Some(ms).filter(|&ms| ms > 0)))
-    }
-}
-
-impl TryFrom<String> for Timeout {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Timeout, String> {
-        text.parse()
-    }
-}
-
-impl TryFrom<String> for Size {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Size, String> {
-        text.parse()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_read_as_people_write_them() {
-        for (text, bytes) in
-            [("7", 7), ("2K", 2048), ("256MB", 256 << 20), ("1GiB", 1 << 30), ("3g", 3 << 30), ("9B", 9)]
-        {
-            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
-        }
-        for text in ["", "M", "2T", "-1", "1.5G", "99999999999G", "1MBB"] {
-            assert!(text.parse::<Size>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn times_read_as_people_write_them() {
-        let ms = |text: &str| toml::from_str::<Settings>(text).unwrap().filled().unwrap().consumer_timeout_ms;
-        assert_eq!(ms(""), Some(1_800_000));
-        assert_eq!(ms("consumer_timeout = '2h'"), Some(7_200_000));
-        for (text, ms) in
-            [("7ms", Some(7)), ("90s", Some(90_000)), ("1m", Some(60_000)), ("0", None), ("off", None)]
-        {
-            assert_eq!(text.parse(), Ok(Timeout(ms)), "{text}");
-        }
-        for text in ["", "5", "m", "-1s", "1.5h", "1d", "99999999999999999h", "OFF"] {
-            assert!(text.parse::<Timeout>().is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn flags_weigh_more_than_the_file_and_the_file_more_than_nothing() {
@@ -454,6 +328,13 @@ mod tests {
         for wrong in ["frame_max = 4095", "max_message_size = '513M'"] {
             assert!(toml::from_str::<Settings>(wrong).unwrap().filled().unwrap().check().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_consumer_may_hold_a_message_for_as_long_as_is_configured() {
+        let ms = |text: &str| toml::from_str::<Settings>(text).unwrap().filled().unwrap().consumer_timeout_ms;
+        assert_eq!(ms(""), Some(1_800_000));
+        assert_eq!(ms("consumer_timeout = '2h'"), Some(7_200_000));
     }
 
     #[test]
