@@ -2,6 +2,7 @@
 
 mod config;
 pub(crate) mod directory;
+mod machine;
 mod values;
 
 use std::io::IsTerminal;

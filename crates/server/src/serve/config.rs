@@ -9,6 +9,7 @@ use cauce_core::names;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use super::machine;
 use super::values::{Names, Size, Timeout};
 use crate::amqp::Limits;
 
@@ -275,15 +276,7 @@ impl Settings {
 
 /// 40 % of what the machine or the container has.
 fn default_memory_bytes() -> usize {
-    const FALLBACK_BYTES: usize = 1 << 30;
-    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kib| kib * 1024)
-    });
-    let container =
-        std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
-    let bytes = [machine, container].into_iter().flatten().min().unwrap_or(FALLBACK_BYTES);
-    bytes / 10 * 4
+    machine::memory_bytes() / 10 * 4
 }
 
 #[cfg(test)]
