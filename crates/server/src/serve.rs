@@ -100,7 +100,7 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(io)?;
     tracing::info!(%address, data = %config.data.display(), memory_bytes, "accepting AMQP clients");
     for (what, address) in &config.not_served {
-        tracing::debug!(what, address, "asked for, and not served yet");
+        tracing::warn!(what, address, "asked for, and not served yet: nothing listens there");
     }
     tokio::spawn(watch_memory(node.clone()));
     tokio::spawn(watch_disk(disk, node.clone(), config.disk_free_bytes_min));

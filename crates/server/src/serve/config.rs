@@ -19,11 +19,15 @@ const DISK_FREE_BYTES_MIN: u64 = 50_000_000;
 /// RabbitMQ's default `consumer_timeout`.
 const CONSUMER_TIMEOUT_MS: u64 = 30 * 60_000;
 
+/// Less holds hardly a block of messages: somebody forgot the unit.
+const MEMORY_BYTES_MIN: usize = 1 << 20;
+
 /// No message may be larger, whatever is configured; as in RabbitMQ.
 const BODY_BYTES_MAX: u64 = 512 << 20;
 
 /// Everything can also be said in the file, under the same names with `_` for `-`.
 #[derive(Debug, Default, Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Flags {
     /// TOML file with any of these settings, such as `amqp = "0.0.0.0:5672"`.
     #[arg(long, value_name = "FILE", env = "CAUCE_CONFIG")]
@@ -57,7 +61,8 @@ struct Settings {
     /// When a publish is confirmed: once it is flushed to disk, or once the system has it [default: always].
     #[arg(long, value_enum, value_name = "WHEN", env = "CAUCE_FLUSH")]
     flush: Option<FlushSetting>,
-    /// Memory for messages, such as 512M or 2G; above it publishers wait [default: 40 % of the machine's].
+    /// Memory for messages, such as 512M or 2G; above it publishers wait [default: 40 % of the machine's or the
+    /// container's].
     #[arg(long, value_name = "SIZE", env = "CAUCE_MEMORY")]
     memory: Option<Size>,
     /// Free disk, such as 50M or 2G, below which publishers wait [default: 50MB].
@@ -111,6 +116,15 @@ struct Settings {
 
 const FIRST_START: &str = "First start";
 
+const AFTER_HELP: &str = "\
+A flag weighs more than its environment variable, and that more than the file of --config, where the same settings
+are named with `_` for `-`. CAUCE_LOG says how much is logged: warn, info or debug.
+
+Examples:
+  cauce serve                                        on port 5672, everything in ./cauce-data
+  cauce serve --data /var/lib/cauce --memory 512M    elsewhere, and within a budget
+  cauce serve --amqp 127.0.0.1:0 --print-ports       on any free port, which is printed";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum FlushSetting {
@@ -149,6 +163,8 @@ pub(super) enum ConfigError {
     FrameMax(u32),
     #[error("max-message-size is {0}, and must be {BODY_BYTES_MAX} at most")]
     MessageSize(u64),
+    #[error("memory is {0} bytes, and must be {MEMORY_BYTES_MIN} at least")]
+    Memory(usize),
 }
 
 impl Config {
@@ -158,6 +174,7 @@ impl Config {
             Limits { body_bytes_max, .. } if body_bytes_max > BODY_BYTES_MAX => {
                 Err(ConfigError::MessageSize(body_bytes_max))
             }
+            _ if self.memory_bytes < MEMORY_BYTES_MIN => Err(ConfigError::Memory(self.memory_bytes)),
             _ => Ok(()),
         }
     }
@@ -285,7 +302,7 @@ mod tests {
 
     #[test]
     fn flags_weigh_more_than_the_file_and_the_file_more_than_nothing() {
-        let file: Settings = toml::from_str("amqp = '127.0.0.1:1'\nflush = 'os'\nmemory = '1M'").unwrap();
+        let file: Settings = toml::from_str("amqp = '127.0.0.1:1'\nflush = 'os'\nmemory = 1048576").unwrap();
         let flags = Settings { amqp: Some("127.0.0.1:2".into()), ..Settings::default() };
         let config = flags.or(file).filled().unwrap();
         assert_eq!(config.amqp, "127.0.0.1:2");
@@ -318,7 +335,7 @@ mod tests {
         assert_eq!((frame_max, channel_max, body_bytes_max, heartbeat_s), (8192, u16::MAX, 1 << 20, 7));
         assert_eq!(config.disk_free_bytes_min, 1 << 30);
         assert!(config.check().is_ok());
-        for wrong in ["frame_max = 4095", "max_message_size = '513M'"] {
+        for wrong in ["frame_max = 4095", "max_message_size = '513M'", "memory = 512"] {
             assert!(toml::from_str::<Settings>(wrong).unwrap().filled().unwrap().check().is_err(), "{wrong}");
         }
     }

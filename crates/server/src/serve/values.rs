@@ -2,10 +2,18 @@
 
 use serde::Deserialize;
 
-/// A number of bytes, as people write it.
+/// A number of bytes, as people write it: `512M` and `512MiB` are mebibytes, `512MB` are megabytes, as in RabbitMQ.
+/// In the file it may be a bare number too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[serde(try_from = "SizeAsWritten")]
 pub(super) struct Size(pub(super) usize);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a number of bytes, or text such as \"512M\"")]
+enum SizeAsWritten {
+    Bytes(usize),
+    Text(String),
+}
 
 /// Names as people list them: with commas between, or as a list in the file. `none` is none.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -32,9 +40,12 @@ impl std::str::FromStr for Size {
         let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let unit = match text[digits.len()..].to_ascii_uppercase().as_str() {
             "" | "B" => 1,
-            "K" | "KB" | "KIB" => 1 << 10,
-            "M" | "MB" | "MIB" => 1 << 20,
-            "G" | "GB" | "GIB" => 1 << 30,
+            "K" | "KIB" => 1 << 10,
+            "M" | "MIB" => 1 << 20,
+            "G" | "GIB" => 1 << 30,
+            "KB" => 1_000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
             _ => return Err(unreadable()),
         };
         let number: usize = digits.parse().map_err(|_| unreadable())?;
@@ -94,11 +105,14 @@ impl TryFrom<String> for Timeout {
     }
 }
 
-impl TryFrom<String> for Size {
+impl TryFrom<SizeAsWritten> for Size {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Size, String> {
-        text.parse()
+    fn try_from(written: SizeAsWritten) -> Result<Size, String> {
+        match written {
+            SizeAsWritten::Bytes(bytes) => Ok(Size(bytes)),
+            SizeAsWritten::Text(text) => text.parse(),
+        }
     }
 }
 
@@ -108,9 +122,15 @@ mod tests {
 
     #[test]
     fn sizes_read_as_people_write_them() {
-        for (text, bytes) in
-            [("7", 7), ("2K", 2048), ("256MB", 256 << 20), ("1GiB", 1 << 30), ("3g", 3 << 30), ("9B", 9)]
-        {
+        for (text, bytes) in [
+            ("7", 7),
+            ("9B", 9),
+            ("2K", 2048),
+            ("3g", 3 << 30),
+            ("1GiB", 1 << 30),
+            ("256M", 256 << 20),
+            ("50MB", 50_000_000),
+        ] {
             assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
         }
         for text in ["", "M", "2T", "-1", "1.5G", "99999999999G", "1MBB"] {
