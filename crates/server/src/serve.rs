@@ -1,6 +1,7 @@
 //! `cauce serve`: configuration, the data directory, the listeners, and the way out.
 
 mod config;
+mod descriptors;
 pub(crate) mod directory;
 mod machine;
 mod values;
@@ -76,6 +77,7 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     let config = flags.config()?;
     let file = config.definitions.as_deref();
     let to_import = file.map(|path| definitions::read(path).map(|read| (path, read))).transpose()?;
+    let connections_max = descriptors::connections_max(descriptors::raise_limit());
     let _lock = directory::claim(&config.data)?;
     let disk = Arc::new(FileDisk::new(config.data.clone(), FlushStrategy::Adaptive));
     let memory_bytes = config.memory_bytes;
@@ -104,7 +106,7 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     }
     tokio::spawn(watch_memory(node.clone()));
     tokio::spawn(watch_disk(disk, node.clone(), config.disk_free_bytes_min));
-    let listening = tokio::spawn(amqp::listen(listener, node.clone(), config.limits));
+    let listening = tokio::spawn(amqp::listen(listener, node.clone(), config.limits, connections_max));
     if flags.print_ports {
         println!("{}", serde_json::json!({ "amqp": address.to_string() }));
     }

@@ -81,7 +81,7 @@ impl Client {
     }
 
     /// Publishes the one message of the block and waits for its confirm.
-    async fn publish_block(&mut self, queue: &QueueHandle, block: Arc<Block>) {
+    pub(crate) async fn publish_block(&mut self, queue: &QueueHandle, block: Arc<Block>) {
         let tag = ConfirmTag { channel: 1, life: 0, sequence: 0 };
         let receipts = Receipts::Connection { link: self.link.clone(), tags: vec![Some(tag)] };
         queue.publish(block, Picks::Run(0..1), receipts).await;

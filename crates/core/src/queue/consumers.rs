@@ -103,7 +103,8 @@ impl Consumers {
     }
 
     pub(super) fn has_exclusive(&self) -> bool {
-        self.all.values().any(|consumer| consumer.subscription.exclusive)
+        // It is alone, so nobody needs to look through many.
+        self.all.len() == 1 && self.all.values().any(|consumer| consumer.subscription.exclusive)
     }
 
     pub(super) fn add(&mut self, id: ConsumerId, subscription: Subscription) {

@@ -104,6 +104,9 @@ impl Queue {
     pub fn given_out(&self) -> RangeSet {
         let mut given_out = self.given_out_before.clone();
         self.held.keys().for_each(|&offset| given_out.insert(offset));
+        // On their way to dead letters, from which the next run may find them back.
+        let returned = self.leaving.iter().filter(|(_, leaving)| leaving.was_given_out());
+        returned.for_each(|(&offset, _)| given_out.insert(offset));
         given_out
     }
 

@@ -378,6 +378,8 @@ impl Queue {
             self.finish(run, out);
         }
         self.ready_bytes = 0;
+        // Whoever waited for a message to be loaded waits for nothing now.
+        while self.answer_empty(out) {}
         purged
     }
 

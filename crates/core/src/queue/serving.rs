@@ -38,7 +38,7 @@ impl Queue {
         }
     }
 
-    fn answer_empty(&mut self, out: &mut Effects) -> bool {
+    pub(super) fn answer_empty(&mut self, out: &mut Effects) -> bool {
         let Some(WaitingGet { token, .. }) = self.gets.pop_front() else {
             return false;
         };
