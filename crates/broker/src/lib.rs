@@ -12,6 +12,7 @@ pub mod clock;
 mod dead_letter;
 mod definitions;
 mod limits;
+mod mark;
 mod memory;
 mod node;
 mod pace;

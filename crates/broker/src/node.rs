@@ -202,6 +202,17 @@ impl Node {
         }
     }
 
+    /// Writes down what the next start would have to read the logs for. Nobody is connected any more.
+    pub async fn mark(&self) {
+        for vhost in self.vhosts() {
+            let queues: Vec<_> = vhost.topology().queues().map(|entry| entry.handle.clone()).collect();
+            for queue in queues {
+                queue.mark().await;
+            }
+        }
+        self.flush().await;
+    }
+
     fn define_defaults(&self) {
         self.add_vhost(DEFAULT_VHOST);
         self.users.add_guest(self.shared.random.next().to_be_bytes());
@@ -316,7 +327,10 @@ impl Node {
         let mut effects = Effects::default();
         let mut reader = None;
         if let Some(recovered) = storage::recover(disk, id)? {
-            let kept = scan(&recovered, holds_until_due)?;
+            let kept = match &recovered.mark {
+                Some(mark) => mark.kept(&recovered.settled),
+                None => scan(&recovered, holds_until_due)?,
+            };
             storage::report_damage(name, &recovered.reader);
             queue.recover(recovered.next, kept, false, &mut effects);
             reader = Some(recovered.reader);

@@ -130,6 +130,9 @@ pub(crate) enum QueueCommand {
         reader: LogReader,
     },
     Evict,
+    Mark {
+        done: oneshot::Sender<()>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -303,6 +306,10 @@ impl QueueHandle {
 
     pub(crate) fn evict(&self) {
         self.mailbox.send(QueueCommand::Evict);
+    }
+
+    pub(crate) async fn mark(&self) {
+        self.ask(|done| QueueCommand::Mark { done }).await;
     }
 
     /// As of the queue's last turn.

@@ -19,6 +19,7 @@ use crate::limits::{
     CROWDED_BYTES, LOAD_BYTES, LOAD_IDLE_BYTES, RECORD_BATCH_BYTES, RESIDENT_BYTES_MAX, RESIDENT_BYTES_SHORT,
     TURN_COMMANDS_MAX, UNSTORED_BYTES_MAX,
 };
+use crate::mark::{self, Mark};
 use crate::memory::Pressure;
 use crate::pace::{Pace, Room};
 use crate::queue_handle::{
@@ -45,6 +46,8 @@ pub(crate) struct QueueTask {
     batch: BatchBuilder,
     /// Offsets that were handed to the storage thread and are not done.
     written: RangeSet,
+    /// Whether the log was given anything that does not outlive a restart.
+    has_paged: bool,
     /// Bytes on their way to the log.
     unstored_bytes: usize,
     reader: Option<LogReader>,
@@ -75,7 +78,12 @@ impl QueueTask {
         let delays_for = queue.rules().holds_until_due.then(|| name.clone());
         let (handle, mailbox) = QueueHandle::new(id, name, delays_for);
         let mut written = RangeSet::new();
-        written.insert_range(0..queue.next_offset());
+        let mut from = 0;
+        for done in queue.settled().runs() {
+            written.insert_range(from..done.start);
+            from = done.end;
+        }
+        written.insert_range(from..queue.next_offset());
         let task = QueueTask {
             handle: handle.clone(),
             vhost,
@@ -84,6 +92,7 @@ impl QueueTask {
             placed: Vec::new(),
             batch: BatchBuilder::new(),
             written,
+            has_paged: false,
             unstored_bytes: 0,
             reader,
             pace: Pace::default(),
@@ -201,6 +210,10 @@ impl QueueTask {
             }
             // Every turn ends with a look at the memory.
             QueueCommand::Evict => {}
+            QueueCommand::Mark { done } => {
+                self.mark();
+                let _ = done.send(());
+            }
         }
         ControlFlow::Continue(())
     }
@@ -392,8 +405,8 @@ impl QueueTask {
             self.queue.write_all();
         }
         let durable = self.queue.rules().durable;
-        let (batch, written) = (&mut self.batch, &mut self.written);
-        let (mut batches, mut bytes) = (Vec::new(), 0);
+        let (batch, written, has_paged) = (&mut self.batch, &mut self.written, &mut self.has_paged);
+        let (mut batches, mut bytes, mut promised) = (Vec::new(), 0, false);
         while self.unstored_bytes + bytes <= UNSTORED_BYTES_MAX {
             let mut is_started = false;
             let more = self.queue.take_unwritten(
@@ -407,6 +420,8 @@ impl QueueTask {
                         batch.start(offset as i64, message.traits.arrived_ms);
                         is_started = true;
                     }
+                    promised |= durable && message.traits.persistent;
+                    *has_paged |= !message.traits.persistent;
                     stored::push(batch, offset, &message);
                     written.insert(offset);
                 },
@@ -423,7 +438,22 @@ impl QueueTask {
             self.unstored_bytes += bytes;
             let (charge, upto) = (self.vhost.memory().gauge().charge(bytes), self.queue.log_end());
             let (queue, mailbox) = (self.handle.id, self.handle.mailbox.clone());
-            self.vhost.storage().send(Job::Append { queue, batches, charge, upto, mailbox });
+            self.vhost.storage().send(Job::Append { queue, batches, charge, promised, upto, mailbox });
+        }
+    }
+
+    /// Leaves a mark if all that waits is in the log, all that is in the log waits, and little is to be said.
+    fn mark(&self) {
+        let (queue, rules) = (&self.queue, self.queue.rules());
+        let plain = rules.durable && rules.priority_max == 0 && !rules.holds_until_due && !self.has_paged;
+        let quiet = queue.held_count() + queue.leaving_count() == 0;
+        if !plain || !quiet || self.written.is_empty() || self.written.len() != queue.ready_count() {
+            return;
+        }
+        let kept: Vec<Range<u64>> = self.written.runs().collect();
+        if kept.len() <= mark::RUNS_MAX {
+            let mark = Mark { end: 0, kept, body_bytes: queue.ready_bytes() };
+            self.vhost.storage().send(Job::Mark { queue: self.handle.id, mark });
         }
     }
 

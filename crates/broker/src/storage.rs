@@ -17,6 +17,7 @@ use cauce_log::{Disk, DiskFile, Journal, Log, LogConfig, LogReader, Recovery};
 use tokio::sync::oneshot;
 
 use crate::limits::{STORAGE_BATCH_BYTES, TRIM_ACTIVE_BYTES_MIN};
+use crate::mark::Mark;
 use crate::queue_handle::{Mailbox, QueueCommand};
 
 /// When an answer may be given.
@@ -32,12 +33,15 @@ pub(crate) type QueueId = u64;
 
 #[derive(Debug)]
 pub(crate) enum Job {
-    /// Appends to the queue's log, and tells the mailbox once that is safe.
-    Append { queue: QueueId, batches: Vec<Bytes>, charge: Charge, upto: u64, mailbox: Mailbox },
+    /// Appends to the queue's log, and tells the mailbox once that is safe; once it is written, if the queue
+    /// promised nothing and only wants the memory.
+    Append { queue: QueueId, batches: Vec<Bytes>, charge: Charge, promised: bool, upto: u64, mailbox: Mailbox },
     /// Remembers that these messages are done; below `floor` all are.
     Settle { queue: QueueId, offsets: Vec<Range<u64>>, floor: u64 },
     /// Deletes all there is of the queue.
     Forget { queue: QueueId },
+    /// Leaves a mark for the next start; the end of the log is filled in.
+    Mark { queue: QueueId, mark: Mark },
     /// Takes over the files of a queue that was recovered.
     Adopt { queue: QueueId, files: Box<QueueFiles> },
     /// Appends to the definitions.
@@ -64,6 +68,7 @@ impl Storage {
             queues: HashMap::default(),
             dirty: HashMap::default(),
             answers: Vec::new(),
+            is_awaited: false,
         };
         std::thread::Builder::new()
             .name("storage".into())
@@ -105,6 +110,8 @@ struct Worker {
     /// By address, so that each is flushed once.
     dirty: HashMap<usize, Arc<dyn DiskFile>, foldhash::fast::RandomState>,
     answers: Vec<Answer>,
+    /// Whether any of the answers says that something is safe.
+    is_awaited: bool,
 }
 
 impl Worker {
@@ -132,12 +139,14 @@ impl Worker {
 
     fn carry_out(&mut self, job: Job) -> Result<(), cauce_log::LogError> {
         match job {
-            Job::Append { queue, batches, charge, upto, mailbox } => {
+            Job::Append { queue, batches, charge, promised, upto, mailbox } => {
                 let files = self.files(queue)?;
-                files.log.append_all(&batches)?;
+                // One by one, as the log copies what it takes.
+                batches.iter().try_for_each(|batch| files.log.append(batch))?;
                 let reader = files.log.reader();
                 let dirty = files.log.take_dirty();
                 self.soil(dirty);
+                self.is_awaited |= promised;
                 self.answers.push(Answer::Stored { mailbox, upto, bytes: charge.bytes(), reader });
             }
             Job::Settle { queue, offsets, floor } => {
@@ -145,6 +154,10 @@ impl Worker {
                 files.settle(offsets, floor)?;
                 let dirty = files.settled.journal.take_dirty();
                 self.soil(dirty);
+            }
+            Job::Mark { queue, mut mark } => {
+                mark.end = self.files(queue)?.log.end_offset() as u64;
+                mark.write(&self.disk, queue)?;
             }
             Job::Adopt { queue, files } => drop(self.queues.insert(queue, *files)),
             Job::Forget { queue } => {
@@ -155,10 +168,14 @@ impl Worker {
                 self.definitions.append(&[&entry])?;
                 let dirty = self.definitions.take_dirty();
                 self.soil(dirty);
+                self.is_awaited = true;
                 self.answers.push(Answer::Done(done));
             }
             Job::Redefine { entries } => self.definitions.rewrite(entries)?,
-            Job::Flush { done } => self.answers.push(Answer::Done(done)),
+            Job::Flush { done } => {
+                self.is_awaited = true;
+                self.answers.push(Answer::Done(done));
+            }
         }
         Ok(())
     }
@@ -168,11 +185,12 @@ impl Worker {
         if self.answers.is_empty() {
             return Ok(());
         }
-        if self.flush == Flush::Always {
+        if self.flush == Flush::Os {
+            self.dirty.clear();
+        } else if std::mem::take(&mut self.is_awaited) {
             let files: Vec<_> = self.dirty.drain().map(|(_, file)| file).collect();
             self.disk.sync(&files)?;
         }
-        self.dirty.clear();
         for answer in self.answers.drain(..) {
             match answer {
                 Answer::Stored { mailbox, upto, bytes, reader } => {
@@ -284,6 +302,7 @@ pub(crate) struct Recovered {
     pub(crate) reader: LogReader,
     pub(crate) next: u64,
     pub(crate) settled: RangeSet,
+    pub(crate) mark: Option<Mark>,
 }
 
 /// Reads what is there of a queue; `None` if nothing ever was.
@@ -294,6 +313,7 @@ pub(crate) fn recover(
     if disk.list(&queue_dir(queue))?.is_empty() {
         return Ok(None);
     }
+    let mark = Mark::take(disk, queue)?;
     let (files, found) = QueueFiles::open(disk, queue)?;
     for report in found.reports.iter().filter(|report| **report != Recovery::default()) {
         tracing::warn!(queue, ?report, "a log was not as it was left");
@@ -301,5 +321,6 @@ pub(crate) fn recover(
     let settled = files.settled.offsets.clone();
     let past_settled = settled.runs().next_back().map_or(0, |run| run.end);
     let next = (files.log.end_offset() as u64).max(past_settled);
-    Ok(Some(Recovered { reader: files.log.reader(), next, settled, files: Box::new(files) }))
+    let mark = mark.filter(|mark| mark.end == files.log.end_offset() as u64);
+    Ok(Some(Recovered { reader: files.log.reader(), next, settled, mark, files: Box::new(files) }))
 }

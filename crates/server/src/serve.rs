@@ -92,7 +92,7 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     if tokio::time::timeout(FAREWELL, node.all_disconnected()).await.is_err() {
         tracing::warn!("clients did not leave in time");
     }
-    node.flush().await;
+    node.mark().await;
     Ok(())
 }
 

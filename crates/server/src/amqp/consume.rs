@@ -9,7 +9,7 @@ use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, write_deliver, write_get_ok, write_return};
 use cauce_broker::{QueueHandle, ToConsumer};
 use cauce_core::access::{Operation, Resource};
-use cauce_core::queue::{ConsumerId, Delivery, Holder, Outcome, Subscription};
+use cauce_core::queue::{ConsumerId, Delivery, Holder, Outcome, Subscription, window_units};
 
 use super::channel::{Channel, Mode, PendingSettle, Unsettled};
 use super::connection::Connection;
@@ -19,10 +19,11 @@ use super::methods::saturated;
 /// Bytes encoded ahead of the socket.
 const OUT_BYTES_MAX: usize = 512 << 10;
 
-/// Messages a queue may send a consumer before they left for the client.
+/// What a queue may send a consumer before it left for the client, in window units: so many messages, and some
+/// 4 MiB of larger ones.
 const CONSUMER_WINDOW: u32 = 2048;
 
-/// Messages that left before a queue is told.
+/// The part of it that left before a queue is told.
 const SENT_REPORT_MIN: u32 = CONSUMER_WINDOW / 4;
 
 /// The queue that is not there: who consumes it hears replies to what its channel publishes.
@@ -148,7 +149,7 @@ impl Outbox {
         if consumer.sent == 0 {
             self.unreported.push(id);
         }
-        consumer.sent += 1;
+        consumer.sent = consumer.sent.saturating_add(window_units(message.body_bytes()));
         true
     }
 
