@@ -229,7 +229,7 @@ impl QueueTask {
                     let _ = done.send(());
                 }
             }
-            QueueCommand::Sent { consumer, messages } => self.queue.sent(consumer, messages, now_ms, out),
+            QueueCommand::Sent { consumer, units } => self.queue.sent(consumer, units, now_ms, out),
             QueueCommand::RoomInSharedLimit => self.queue.room_in_shared_limit(now_ms, out),
             QueueCommand::Get { token, no_ack, link } => {
                 self.gets.push((token, link));
@@ -553,7 +553,7 @@ impl QueueTask {
         }
         let durable = self.queue.rules().durable;
         let (batch, written, preparing) = (&mut self.batch, &mut self.written, &self.preparing);
-        let (mut batches, mut bytes) = (Vec::new(), 0);
+        let (mut batches, mut bytes, mut promised) = (Vec::new(), 0, false);
         while self.unstored_bytes + bytes <= UNSTORED_BYTES_MAX {
             let mut is_started = false;
             let more = self.queue.take_unwritten(
@@ -567,6 +567,7 @@ impl QueueTask {
                         batch.start(offset as i64, message.traits.arrived_ms);
                         is_started = true;
                     }
+                    promised |= durable && message.traits.persistent;
                     let transaction = preparing.iter().find(|part| part.offsets.contains(&offset));
                     stored::push(batch, offset, &message, transaction.map(|part| part.transaction));
                     written.insert(offset);
@@ -584,7 +585,7 @@ impl QueueTask {
             self.unstored_bytes += bytes;
             let (charge, upto) = (self.vhost.memory().gauge().charge(bytes), self.queue.log_end());
             let (queue, mailbox) = (self.handle.id, self.handle.mailbox.clone());
-            self.vhost.storage().send(Job::Append { queue, batches, charge, upto, mailbox });
+            self.vhost.storage().send(Job::Append { queue, batches, charge, promised, upto, mailbox });
         }
     }
 

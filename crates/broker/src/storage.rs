@@ -35,8 +35,16 @@ pub(crate) type QueueId = u64;
 
 #[derive(Debug)]
 pub(crate) enum Job {
-    /// Appends to the queue's log, and tells the mailbox once that is safe.
-    Append { queue: QueueId, batches: Vec<Bytes>, charge: Charge, upto: u64, mailbox: Mailbox },
+    /// Appends to the queue's log, and tells the mailbox once that is safe; once it is written, if the queue
+    /// promised nothing and only wants the memory.
+    Append {
+        queue: QueueId,
+        batches: Vec<Bytes>,
+        charge: Charge,
+        promised: bool,
+        upto: u64,
+        mailbox: Mailbox,
+    },
     /// Remembers what became of messages; below `floor` all are done.
     Settle { queue: QueueId, notes: Notes, floor: u64 },
     /// The same, to count once the transaction is committed.
@@ -84,6 +92,7 @@ impl Storage {
             queues: HashMap::default(),
             dirty: Dirty::default(),
             answers: Vec::new(),
+            is_awaited: false,
         };
         std::thread::Builder::new()
             .name("storage".into())
@@ -135,6 +144,8 @@ struct Worker {
     /// What the next flush is for. With `--flush os`, nothing.
     dirty: Dirty,
     answers: Vec<Answer>,
+    /// Whether any of the answers says that something is safe.
+    is_awaited: bool,
 }
 
 impl Worker {
@@ -162,11 +173,13 @@ impl Worker {
 
     fn carry_out(&mut self, job: Job) -> Result<(), cauce_log::LogError> {
         match job {
-            Job::Append { queue, batches, charge, upto, mailbox } => {
+            Job::Append { queue, batches, charge, promised, upto, mailbox } => {
                 let files = self.files(queue)?;
-                files.log.append_all(&batches)?;
+                // One by one, as the log copies what it takes.
+                batches.iter().try_for_each(|batch| files.log.append(batch))?;
                 let reader = files.log.reader();
                 self.soil(queue)?;
+                self.is_awaited |= promised;
                 self.answers.push(Answer::Stored { mailbox, upto, bytes: charge.bytes(), reader });
             }
             Job::Settle { queue, notes, floor } => {
@@ -184,7 +197,7 @@ impl Worker {
                 if self.flush == Flush::Always {
                     self.dirty.add(self.transactions.take_dirty());
                 }
-                self.answers.push(Answer::Done(done));
+                self.answer_when_safe(done);
             }
             Job::Begin { transaction, done } => {
                 self.begin(transaction)?;
@@ -204,23 +217,27 @@ impl Worker {
             Job::Define { entry, done } => {
                 self.definitions.append(&[&entry])?;
                 self.soil_definitions();
-                self.answers.push(Answer::Done(done));
+                self.answer_when_safe(done);
             }
             Job::Redefine { entries } => {
                 self.definitions.rewrite(entries)?;
                 self.soil_definitions();
             }
-            Job::Flush { done } => self.answers.push(Answer::Done(done)),
+            Job::Flush { done } => self.answer_when_safe(done),
         }
         Ok(())
     }
 
+    fn answer_when_safe(&mut self, done: oneshot::Sender<()>) {
+        self.is_awaited = true;
+        self.answers.push(Answer::Done(done));
+    }
+
     /// Flushes if anybody waits for it or files wait to be removed, then lets them know.
     fn answer(&mut self) -> Result<(), cauce_log::LogError> {
-        if self.answers.is_empty() && !self.dirty.frees_space() {
-            return Ok(());
+        if mem::take(&mut self.is_awaited) || self.dirty.frees_space() {
+            mem::take(&mut self.dirty).flush(&*self.disk)?;
         }
-        mem::take(&mut self.dirty).flush(&*self.disk)?;
         for answer in self.answers.drain(..) {
             match answer {
                 Answer::Stored { mailbox, upto, bytes, reader } => {

@@ -37,7 +37,7 @@ use window::Window;
 use crate::message::Block;
 use crate::range_set::RangeSet;
 
-pub use consumers::{ConsumerId, SharedLimit, Subscription};
+pub use consumers::{ConsumerId, SharedLimit, Subscription, window_units};
 pub use effects::{Delivery, Effect, Effects, Reason};
 pub use loading::{Kept, Past};
 pub use rules::{Overflow, Rules};
@@ -310,9 +310,9 @@ impl Queue {
         self.move_on(now_ms, out);
     }
 
-    /// Messages left for the client: its window opens by as many.
-    pub fn sent(&mut self, consumer: ConsumerId, messages: u32, now_ms: i64, out: &mut Effects) {
-        self.consumers.sent(consumer, messages);
+    /// Messages left for the client: its window opens by as many [`window_units`].
+    pub fn sent(&mut self, consumer: ConsumerId, units: u32, now_ms: i64, out: &mut Effects) {
+        self.consumers.sent(consumer, units);
         self.move_on(now_ms, out);
     }
 

@@ -142,10 +142,11 @@ impl Connection {
     async fn serve(&mut self) -> Result<(), Fault> {
         let mut events = Vec::with_capacity(EVENTS_MAX);
         loop {
-            self.tell_alarm();
             if self.take_input().await? {
                 return Ok(());
             }
+            // After the input, which may have shown that the client publishes.
+            self.tell_alarm();
             self.out.fill(&mut self.channels, &mut self.consumers, self.frame_max);
             self.write_some()?;
             // What a client that left had published is taken first.
