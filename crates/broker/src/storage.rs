@@ -17,9 +17,10 @@ use cauce_core::range_set::RangeSet;
 use cauce_log::{Dirty, Disk, Journal, Log, LogConfig, LogReader, Recovery};
 use tokio::sync::oneshot;
 
-use crate::limits::{STORAGE_BATCH_BYTES, TRIM_ACTIVE_BYTES_MIN};
+use crate::limits::{MARK_LOG_BYTES_MIN, STORAGE_BATCH_BYTES, TRIM_ACTIVE_BYTES_MIN};
+use crate::mark::{Extent, Mark};
 use crate::queue_handle::{Mailbox, QueueCommand};
-use crate::settled::{Notes, Settled, SettledFile};
+use crate::settled::{self, Notes, Settled, SettledFile};
 use crate::transactions::{Committed, TransactionsFile};
 
 /// When an answer may be given.
@@ -51,6 +52,8 @@ pub(crate) enum Job {
     Prepare { queue: QueueId, transaction: u64, notes: Notes },
     /// The transaction is committed, and so what was prepared for it counts.
     Committed { queue: QueueId, transaction: u64 },
+    /// Leaves a mark of the queue, which rests from now on.
+    Mark { queue: QueueId, mark: Mark },
     /// Commits the transaction; those below `floor` are over.
     Commit { transaction: u64, floor: u64, done: oneshot::Sender<()> },
     /// A run begins, with this number for its next transaction.
@@ -192,6 +195,10 @@ impl Worker {
                 self.soil(queue)?;
             }
             Job::Committed { queue, transaction } => self.files(queue)?.settled.commit(transaction),
+            Job::Mark { queue, mark } => {
+                self.files(queue)?.leave(&mark)?;
+                self.soil(queue)?;
+            }
             Job::Commit { transaction, floor, done } => {
                 self.transactions.commit(transaction, floor)?;
                 if self.flush == Flush::Always {
@@ -308,16 +315,27 @@ impl QueueFiles {
     ) -> Result<(QueueFiles, Found), cauce_log::LogError> {
         let dir = queue_dir(queue);
         let (log, recovery) = Log::open(disk.clone(), dir.join("log"), LogConfig::default())?;
-        let (settled, settled_recovery, last_transaction) =
-            SettledFile::open(disk, dir.join("settled"), committed)?;
-        let reports = [recovery, settled_recovery];
-        Ok((QueueFiles { log, settled }, Found { reports, last_transaction }))
+        let (settled, opened) = SettledFile::open(disk, dir.join("settled"), committed)?;
+        Ok((QueueFiles { log, settled }, Found { recovery, settled: opened }))
     }
 
     fn take_dirty(&mut self) -> Result<Dirty, cauce_log::LogError> {
         let mut dirty = self.log.take_dirty()?;
         dirty.add(self.settled.take_dirty());
         Ok(dirty)
+    }
+
+    /// A log that is small is read as quickly.
+    fn leave(&mut self, mark: &Mark) -> Result<(), cauce_log::LogError> {
+        if self.log.size_bytes() < MARK_LOG_BYTES_MIN {
+            return Ok(());
+        }
+        self.settled.leave(mark, &self.extent())
+    }
+
+    fn extent(&self) -> Extent {
+        let offsets = self.log.start_offset() as u64..self.log.end_offset() as u64;
+        Extent { offsets, bytes: self.log.size_bytes() }
     }
 
     fn settle(&mut self, notes: Notes, floor: u64) -> Result<(), cauce_log::LogError> {
@@ -333,8 +351,14 @@ impl QueueFiles {
 
 #[derive(Debug)]
 struct Found {
-    reports: [Recovery; 2],
-    last_transaction: Option<u64>,
+    recovery: Recovery,
+    settled: settled::Opened,
+}
+
+impl Found {
+    fn reports(&self) -> impl Iterator<Item = &Recovery> {
+        [&self.recovery, &self.settled.recovery].into_iter().filter(|report| **report != Recovery::default())
+    }
 }
 
 /// Says what was found to be damaged since this was last asked.
@@ -353,6 +377,8 @@ pub(crate) struct Recovered {
     pub(crate) settled: Settled,
     /// The highest number of a transaction that its journal knows.
     pub(crate) last_transaction: Option<u64>,
+    /// Left by the last run, if it ended in order.
+    pub(crate) mark: Option<Mark>,
 }
 
 impl Recovered {
@@ -372,12 +398,14 @@ pub(crate) fn recover(
         return Ok(None);
     }
     let (files, found) = QueueFiles::open(disk, queue, committed)?;
-    for report in found.reports.iter().filter(|report| **report != Recovery::default()) {
+    for report in found.reports() {
         tracing::warn!(queue, ?report, "a log was not as it was left");
     }
     let settled = files.settled.settled().clone();
-    let past_settled = settled.done.runs().next_back().map_or(0, |run| run.end);
-    let next = (files.log.end_offset() as u64).max(past_settled);
-    let (reader, last_transaction) = (files.log.reader(), found.last_transaction);
-    Ok(Some(Recovered { reader, next, settled, last_transaction, files: Box::new(files) }))
+    let next = (files.log.end_offset() as u64).max(settled.done.end());
+    let is_as_it_was = found.reports().next().is_none();
+    let settled::Opened { last_transaction, mark, .. } = found.settled;
+    let mark = mark.filter(|(extent, _)| is_as_it_was && *extent == files.extent()).map(|(_, mark)| mark);
+    let reader = files.log.reader();
+    Ok(Some(Recovered { reader, next, settled, last_transaction, mark, files: Box::new(files) }))
 }

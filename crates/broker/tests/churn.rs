@@ -192,7 +192,7 @@ fn block(node: &Node, number: u64, priority: u8, ttl_ms: Option<u64>) -> Arc<cau
 async fn publish(node: &Node, client: &mut Client, queue: &QueueHandle, number: u64, chance: &mut Chance) {
     // From the last it would go for good.
     let ttl_ms = (&*queue.name != "last" && chance.below(4) == 0).then(|| chance.below(3));
-    client.publish_block(queue, block(node, number, chance.below(7) as u8, ttl_ms)).await;
+    client.publish_all(queue, block(node, number, chance.below(7) as u8, ttl_ms)).await;
 }
 
 /// Every message that is left, wherever it went.

@@ -73,12 +73,7 @@ impl Queue {
             self.admit(kept);
         }
         past.leaving.keys().for_each(|&offset| unsettled.insert(offset));
-        let mut done_from = 0;
-        for run in unsettled.runs() {
-            self.settled.insert_range(done_from..run.start);
-            done_from = run.end;
-        }
-        self.settled.insert_range(done_from..next);
+        self.settled = unsettled.gaps_below(next);
         self.next = next;
         self.window.start_at(next);
         self.stored_upto = next;
