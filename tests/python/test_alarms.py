@@ -45,7 +45,7 @@ class Watched:
 @pytest.fixture
 def short_of_memory(tmp_path):
     """One more large message is more than its budget, and the head of a queue is always in memory."""
-    with brokers.Cauce(tmp_path / "short", "--memory", "1MB") as broker:
+    with brokers.Cauce(tmp_path / "short", "--memory", "1MiB") as broker:
         with pika.BlockingConnection(broker.parameters()) as connection:
             channel = connection.channel()
             channel.confirm_delivery()
