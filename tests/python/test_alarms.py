@@ -103,7 +103,7 @@ def test_a_client_that_cannot_hear_of_it_is_just_not_read(broker, short_of_memor
 
 @pytest.fixture
 def small_memory(tmp_path):
-    with brokers.Cauce(tmp_path / "small", "--memory", "256KB") as broker:
+    with brokers.Cauce(tmp_path / "small", "--memory", "1MiB") as broker:
         yield broker
 
 
