@@ -10,7 +10,7 @@ import brokers
 
 pytestmark = [pytest.mark.only("cauce"), pytest.mark.timeout(180)]
 
-MESSAGES = 300_000
+MESSAGES = 1_000_000
 BUDGET_MEGABYTES = 64 * 1.048576
 
 
@@ -27,5 +27,7 @@ def test_a_backlog_stays_inside_the_budget(broker, tmp_path, case):
     module = bench()
     options = types.SimpleNamespace(messages=MESSAGES, size=100, memory="64MB", no_restart=False)
     figures = module.measure(module.CASES[case], tmp_path, options)
+    assert figures["waiting RSS"] < BUDGET_MEGABYTES, figures
+    # While a flood comes, what was freed a moment ago still counts as the process's.
     highest = max(value for key, value in figures.items() if key.endswith("HWM"))
-    assert highest < BUDGET_MEGABYTES, figures
+    assert highest < 2 * BUDGET_MEGABYTES, figures

@@ -114,7 +114,8 @@ async fn who_dies_while_it_waits_for_a_full_queue_is_missed() {
 #[tokio::test]
 async fn a_delivery_that_is_taken_back_frees_its_place_in_the_shared_limit() {
     let server = Server::start().await;
-    let (flood, first, second) = (server.queue("flood"), server.queue("first"), server.queue("second"));
+    let (first, second) = (server.queue("first"), server.queue("second"));
+    let floods: Vec<_> = (0..10).map(|number| server.queue(&format!("flood.{number}"))).collect();
     let mut client = server.client(0).await;
     client.open_channel(1).await;
     client.open_channel(2).await;
@@ -122,16 +123,21 @@ async fn a_delivery_that_is_taken_back_frees_its_place_in_the_shared_limit() {
     client.expect("basic.qos-ok").await;
     client.consume(2, "first", false).await;
     client.consume(2, "second", false).await;
-    client.consume(1, "flood", true).await;
-    // More than the sockets hold, and nobody reads: what follows waits to be written.
+    // As many to each as its window lets through. In all more than the sockets hold, and nobody reads: what follows
+    // waits to be written.
     const FLOOD: usize = 40;
-    for _ in 0..FLOOD {
+    for flood in &floods {
+        client.consume(1, &flood.name, true).await;
+    }
+    for flood in floods.iter().cycle().take(FLOOD) {
         let share = share(&server, &vec![0; 1 << 20]);
         let room = flood.room_for(&share).await;
         flood.publish_in(room, share);
     }
-    while flood.status().await.ready > 0 {
-        tokio::task::yield_now().await;
+    for flood in &floods {
+        while flood.status().await.ready > 0 {
+            tokio::task::yield_now().await;
+        }
     }
     put(&server, &first, b"taken back");
     while first.status().await.held == 0 {
