@@ -19,6 +19,7 @@ use crate::limits::{
     CROWDED_BYTES, LOAD_BYTES, LOAD_IDLE_BYTES, RECORD_BATCH_BYTES, RESIDENT_BYTES_MAX, RESIDENT_BYTES_SHORT,
     TURN_COMMANDS_MAX, UNSTORED_BYTES_MAX,
 };
+use crate::mark::Mark;
 use crate::memory::Pressure;
 use crate::pace::{Headroom, Pace};
 use crate::queue_handle::{
@@ -67,6 +68,8 @@ pub(crate) struct QueueTask {
     batch: BatchBuilder,
     /// Offsets that were handed to the storage thread and are not done.
     written: RangeSet,
+    /// Whether any of them does not outlive a restart.
+    has_paged: bool,
     /// Bytes on their way to the log.
     unstored_bytes: usize,
     reader: Option<LogReader>,
@@ -108,8 +111,7 @@ impl QueueTask {
     ) -> Arc<QueueHandle> {
         let delays_for = queue.rules().holds_until_due.then(|| name.clone());
         let (handle, mailbox) = QueueHandle::new(id, name, delays_for, queue.rules().tells_returns);
-        let mut written = RangeSet::new();
-        written.insert_range(0..queue.next_offset());
+        let written = queue.settled().gaps_below(queue.next_offset());
         let task = QueueTask {
             handle: handle.clone(),
             vhost,
@@ -118,6 +120,7 @@ impl QueueTask {
             placed: Vec::new(),
             batch: BatchBuilder::new(),
             written,
+            has_paged: false,
             unstored_bytes: 0,
             reader,
             pace: Pace::default(),
@@ -179,6 +182,7 @@ impl QueueTask {
                 }
                 Some(End::Stopped(done)) => {
                     self.remember_given_out();
+                    self.leave_mark();
                     let _ = done.send(());
                     // The node ends. Until it has, nobody may take this queue for one that is gone.
                     return std::future::pending().await;
@@ -229,7 +233,7 @@ impl QueueTask {
                     let _ = done.send(());
                 }
             }
-            QueueCommand::Sent { consumer, messages } => self.queue.sent(consumer, messages, now_ms, out),
+            QueueCommand::Sent { consumer, units } => self.queue.sent(consumer, units, now_ms, out),
             QueueCommand::RoomInSharedLimit => self.queue.room_in_shared_limit(now_ms, out),
             QueueCommand::Get { token, no_ack, link } => {
                 self.gets.push((token, link));
@@ -553,7 +557,8 @@ impl QueueTask {
         }
         let durable = self.queue.rules().durable;
         let (batch, written, preparing) = (&mut self.batch, &mut self.written, &self.preparing);
-        let (mut batches, mut bytes) = (Vec::new(), 0);
+        let has_paged = &mut self.has_paged;
+        let (mut batches, mut bytes, mut promised) = (Vec::new(), 0, false);
         while self.unstored_bytes + bytes <= UNSTORED_BYTES_MAX {
             let mut is_started = false;
             let more = self.queue.take_unwritten(
@@ -567,6 +572,9 @@ impl QueueTask {
                         batch.start(offset as i64, message.traits.arrived_ms);
                         is_started = true;
                     }
+                    let outlives = durable && message.traits.persistent;
+                    promised |= outlives;
+                    *has_paged |= !outlives;
                     let transaction = preparing.iter().find(|part| part.offsets.contains(&offset));
                     stored::push(batch, offset, &message, transaction.map(|part| part.transaction));
                     written.insert(offset);
@@ -584,7 +592,7 @@ impl QueueTask {
             self.unstored_bytes += bytes;
             let (charge, upto) = (self.vhost.memory().gauge().charge(bytes), self.queue.log_end());
             let (queue, mailbox) = (self.handle.id, self.handle.mailbox.clone());
-            self.vhost.storage().send(Job::Append { queue, batches, charge, upto, mailbox });
+            self.vhost.storage().send(Job::Append { queue, batches, charge, promised, upto, mailbox });
         }
     }
 
@@ -630,6 +638,14 @@ impl QueueTask {
         if self.queue.rules().durable && !notes.is_empty() {
             let floor = self.queue.floor();
             self.vhost.storage().send(Job::Settle { queue: self.handle.id, notes, floor });
+        }
+    }
+
+    fn leave_mark(&self) {
+        // Of transactions that are not over the log must be asked.
+        let is_plain = self.endings.is_empty() && !self.has_paged;
+        if let Some(mark) = is_plain.then(|| Mark::of(&self.queue, &self.written)).flatten() {
+            self.vhost.storage().send(Job::Mark { queue: self.handle.id, mark });
         }
     }
 
