@@ -233,8 +233,11 @@ impl Worker {
                 let dirty = (self.flush == Flush::Always).then_some(&mut self.dirty);
                 match self.partitions.carry_out(&at, job, dirty)? {
                     After::Nothing => {}
-                    After::Tell(stored) => self.answers.push(Answer::PartitionStored(stored)),
-                    After::Done(done) => self.answers.push(Answer::Done(done)),
+                    After::Tell(stored) => {
+                        self.is_awaited = true;
+                        self.answers.push(Answer::PartitionStored(stored));
+                    }
+                    After::Done(done) => self.answer_when_safe(done),
                 }
             }
             Job::Define { entry, done } => {
