@@ -36,7 +36,7 @@ impl Broker {
             .arg("-c")
             .arg(format!("{} && exec \"$0\" \"$@\"", self.before))
             .arg(env!("CARGO_BIN_EXE_cauce"))
-            .args(["serve", "--print-ports", "--amqp", &self.address, "--data"])
+            .args(["serve", "--print-ports", "--amqp", &self.address, "--kafka", "none", "--data"])
             .arg(self.data.path())
             .env("CAUCE_LOG", "warn")
             .stdin(Stdio::null())
