@@ -238,6 +238,7 @@ impl Node {
         node.shared.storage.begin(known.next);
         node.shared.transactions.start_at(known.next);
         node.shared.starting.close();
+        node.start_housekeeping();
         Ok(node)
     }
 

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use crate::limits::{STORAGE_BATCH_BYTES, TRIM_ACTIVE_BYTES_MIN};
 use crate::queue_handle::{Mailbox, QueueCommand};
 use crate::settled::{Notes, Settled, SettledFile};
-use crate::stream::{After, Location, PartitionFiles, PartitionJob, Stored};
+use crate::stream::{After, ChoreDone, Location, PartitionFiles, PartitionJob, Stored};
 use crate::transactions::{Committed, TransactionsFile};
 
 /// When an answer may be given.
@@ -121,6 +121,7 @@ impl Storage {
 enum Answer {
     Stored { mailbox: Mailbox, upto: u64, bytes: usize, reader: LogReader },
     PartitionStored(Stored),
+    ChoreDone(ChoreDone),
     Done(oneshot::Sender<()>),
 }
 
@@ -214,6 +215,7 @@ impl Worker {
                 match self.partitions.carry_out(&at, job, dirty)? {
                     After::Nothing => {}
                     After::Tell(stored) => self.answers.push(Answer::PartitionStored(stored)),
+                    After::TellOfChore(done) => self.answers.push(Answer::ChoreDone(done)),
                     After::Done(done) => self.answers.push(Answer::Done(done)),
                 }
             }
@@ -243,6 +245,7 @@ impl Worker {
                     mailbox.send(QueueCommand::Stored { upto, bytes, reader })
                 }
                 Answer::PartitionStored(stored) => stored.tell(),
+                Answer::ChoreDone(done) => done.tell(),
                 Answer::Done(done) => drop(done.send(())),
             }
         }
