@@ -1,5 +1,6 @@
 //! Looking into compressed batches: never more than a bound in memory, never more than a bound in all.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 
 use cauce_log::RecordBatch;
@@ -16,12 +17,17 @@ const XERIAL_HEADER_BYTES: usize = 16;
 #[error("compression codec {0} is not known")]
 pub struct UnknownCodec(pub u8);
 
-/// The records of a batch, as a stream that ends with an error beyond [`DECOMPRESSED_BYTES_MAX`].
-pub(crate) fn open(batch: &RecordBatch) -> Result<Box<dyn Read>, UnknownCodec> {
-    open_records(batch.compression_codec(), batch.records_bytes())
+/// The records of a batch, as a stream that ends with an error when so many bytes came and that was not all. Of
+/// what is compressed, `left` is what may still come.
+pub(crate) fn open<'l>(batch: &RecordBatch, left: &'l Cell<u64>) -> Result<Box<dyn Read + 'l>, UnknownCodec> {
+    open_records(batch.compression_codec(), batch.records_bytes(), left)
 }
 
-fn open_records(codec: u8, bytes: bytes::Bytes) -> Result<Box<dyn Read>, UnknownCodec> {
+fn open_records(
+    codec: u8,
+    bytes: bytes::Bytes,
+    left: &Cell<u64>,
+) -> Result<Box<dyn Read + '_>, UnknownCodec> {
     let read: Box<dyn Read> = match codec {
         0 => Box::new(io::Cursor::new(bytes)),
         1 => Box::new(flate2::read::MultiGzDecoder::new(io::Cursor::new(bytes))),
@@ -33,28 +39,30 @@ fn open_records(codec: u8, bytes: bytes::Bytes) -> Result<Box<dyn Read>, Unknown
         },
         codec => return Err(UnknownCodec(codec)),
     };
-    Ok(Box::new(Bounded { read, left: DECOMPRESSED_BYTES_MAX }))
+    Ok(Box::new(Bounded { read, left }))
 }
 
 /// Records, decompressed.
 pub(super) fn decompress(codec: u8, records: bytes::Bytes) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
-    open_records(codec, records).map_err(io::Error::other)?.read_to_end(&mut all)?;
+    let left = Cell::new(DECOMPRESSED_BYTES_MAX);
+    open_records(codec, records, &left).map_err(io::Error::other)?.read_to_end(&mut all)?;
     Ok(all)
 }
 
-struct Bounded<R> {
+struct Bounded<'l, R> {
     read: R,
-    left: u64,
+    left: &'l Cell<u64>,
 }
 
-impl<R: Read> Read for Bounded<R> {
+impl<R: Read> Read for Bounded<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.read.read(buffer)?;
-        self.left = self.left.checked_sub(count as u64).ok_or_else(|| {
+        let left = self.left.get().checked_sub(count as u64);
+        self.left.set(left.unwrap_or(0));
+        left.map(|_| count).ok_or_else(|| {
             io::Error::other(format!("more than {DECOMPRESSED_BYTES_MAX} bytes when decompressed"))
-        })?;
-        Ok(count)
+        })
     }
 }
 

@@ -24,7 +24,7 @@ mod task;
 mod topics;
 mod watch;
 
-pub use checking::{BatchRefusal, CheckedBatch, check};
+pub use checking::{BatchRefusal, CheckedBatch, check, check_quickly};
 pub use handle::{Acks, AppendAnswer, AppendRefusal, Appending, Extent, PartitionHandle, Place};
 pub use reading::Timed;
 pub use topics::{Topic, TopicError, Topics};
