@@ -227,6 +227,7 @@ impl Node {
         node.shared.transactions.start_at(known.next);
         node.shared.starting.close();
         coordinator.start(&node);
+        node.start_housekeeping();
         Ok(node)
     }
 

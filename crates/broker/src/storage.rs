@@ -21,7 +21,7 @@ use crate::limits::{MARK_LOG_BYTES_MIN, STORAGE_BATCH_BYTES, TRIM_ACTIVE_BYTES_M
 use crate::mark::{Extent, Mark};
 use crate::queue_handle::{Mailbox, QueueCommand};
 use crate::settled::{self, Notes, Settled, SettledFile};
-use crate::stream::{After, Location, PartitionFiles, PartitionJob, Stored};
+use crate::stream::{After, ChoreDone, Location, PartitionFiles, PartitionJob, Stored};
 use crate::transactions::{Committed, TransactionsFile};
 
 /// When an answer may be given.
@@ -133,6 +133,7 @@ impl Storage {
 enum Answer {
     Stored { mailbox: Mailbox, upto: u64, bytes: usize, reader: LogReader },
     PartitionStored(Stored),
+    ChoreDone(ChoreDone),
     Done(oneshot::Sender<()>),
 }
 
@@ -237,6 +238,10 @@ impl Worker {
                         self.is_awaited = true;
                         self.answers.push(Answer::PartitionStored(stored));
                     }
+                    After::TellOfChore(done) => {
+                        self.is_awaited = true;
+                        self.answers.push(Answer::ChoreDone(done));
+                    }
                     After::Done(done) => self.answer_when_safe(done),
                 }
             }
@@ -270,6 +275,7 @@ impl Worker {
                     mailbox.send(QueueCommand::Stored { upto, bytes, reader })
                 }
                 Answer::PartitionStored(stored) => stored.tell(),
+                Answer::ChoreDone(done) => done.tell(),
                 Answer::Done(done) => drop(done.send(())),
             }
         }
