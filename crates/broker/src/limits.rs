@@ -1,5 +1,7 @@
 //! Every bound of the runtime, in one place.
 
+use std::time::Duration;
+
 /// Bytes that publishers may have in a queue's mailbox before they wait.
 pub(crate) const MAILBOX_BYTES_MAX: usize = 8 << 20;
 
@@ -57,6 +59,9 @@ pub(crate) const SNAPSHOT_INTERVAL_BYTES: usize = 64 << 20;
 /// Partitions of one topic, and of all together: each is a task, and some memory.
 pub(crate) const PARTITIONS_MAX: i32 = 10_000;
 pub(crate) const PARTITIONS_OF_NODE_MAX: usize = 200_000;
+
+/// How long whoever asks about groups waits for them to be back, before they are told to come again.
+pub(crate) const LOADING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Groups of a node.
 pub(crate) const GROUPS_MAX: usize = 100_000;

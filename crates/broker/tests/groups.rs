@@ -102,6 +102,7 @@ fn members_go_on_after_a_restart_as_if_nothing_had_been() {
             first.commit(&node, 7).await.unwrap();
             if orderly {
                 node.stop().await;
+                assert_eq!(first.heartbeat(&node).await, Err(GroupError::Unavailable));
             }
         });
         let image = disk.crash(None);
@@ -137,6 +138,28 @@ fn a_member_that_falls_silent_is_out_when_its_session_ends() {
         assert_eq!(second.heartbeat(&node).await, Err(Refusal::UnknownMember.into()));
         let described = node.groups().describe(group("orders")).await.unwrap();
         assert_eq!((described.state, described.members.len()), (State::Stable, 1));
+    });
+}
+
+#[test]
+fn a_group_nobody_comes_back_to_is_forgotten() {
+    let disk = MemoryDisk::new();
+    members::by_hand(async {
+        let node = start(&disk);
+        ready(&node).await;
+        commit_alone(&node, "alone", 1).await.unwrap();
+        tokio::time::advance(Duration::from_hours(7 * 24 - 1)).await;
+        ready(&node).await;
+        assert_eq!(committed(&node, "alone").await, Some(1));
+        tokio::time::advance(Duration::from_hours(2)).await;
+        while node.groups().list().await != Ok(Vec::new()) {
+            tokio::task::yield_now().await;
+        }
+    });
+    run(async {
+        let node = start(&disk.crash(None));
+        ready(&node).await;
+        assert_eq!(node.groups().list().await, Ok(Vec::new()));
     });
 }
 
