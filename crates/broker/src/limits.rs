@@ -66,7 +66,10 @@ pub(crate) const LOADING_PATIENCE: Duration = Duration::from_secs(1);
 /// Groups of a node.
 pub(crate) const GROUPS_MAX: usize = 100_000;
 
-/// Bytes of a name that a record of a group can hold.
+/// Transactional ids of a node.
+pub(crate) const TRANSACTIONAL_IDS_MAX: usize = 100_000;
+
+/// Bytes of a name that a record of a group or of a transactional id can hold.
 pub(crate) const RECORD_TEXT_BYTES_MAX: usize = i16::MAX as usize;
 
 /// Bytes that a member says of itself in all its protocols together, and bytes of what it is given to do.

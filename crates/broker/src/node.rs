@@ -18,7 +18,7 @@ use crate::definitions::{
     About, BindingDefinition, Blueprint, Change, Definitions, DefinitionsError, ExchangeDefinition, Imported,
     NOBODY, Plan, QueueDefinition, Step, VhostBlueprint, VhostDefinition,
 };
-use crate::groups::{Coordinator, Groups};
+use crate::groups::{self, Groups};
 use crate::memory::Memory;
 use crate::producer_ids::ProducerIds;
 use crate::queue_handle::{Event, Link};
@@ -27,6 +27,7 @@ use crate::recovery::{self, Known};
 use crate::settings::Settings;
 use crate::storage::{self, Flush, QueueId, Storage};
 use crate::stream::Topics;
+use crate::transactional_ids::{self, TransactionalIds};
 use crate::transactions::{Part, Transactions, TransactionsFile};
 use crate::users::{GUEST, Users, random_salt};
 use crate::vhost::{Saved, Vhost, delay_rules, rules};
@@ -157,6 +158,7 @@ pub struct Node {
     vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
     pub users: Users,
     pub(crate) groups: Groups,
+    transactional_ids: TransactionalIds,
     /// Every connection that is open, by its number.
     connections: Mutex<HashMap<u64, Link>>,
     /// Told of every connection that ends.
@@ -193,7 +195,8 @@ impl Node {
         let next_id = last_id.max().unwrap_or(0) + 1;
         let blueprint = Blueprint::from_changes(changes)?;
         let random = Random::default();
-        let (groups, coordinator) = Coordinator::new();
+        let (groups, groups_coordinator) = groups::Coordinator::new();
+        let (transactional_ids, transactions_coordinator) = transactional_ids::Coordinator::new();
         let node = Arc::new(Node {
             shared: Arc::new(Shared {
                 storage,
@@ -211,6 +214,7 @@ impl Node {
             vhosts: RwLock::default(),
             users: Users::new(blueprint.access),
             groups,
+            transactional_ids,
             connections: Mutex::default(),
             departure: Notify::new(),
         });
@@ -226,7 +230,8 @@ impl Node {
         node.shared.storage.begin(known.next);
         node.shared.transactions.start_at(known.next);
         node.shared.starting.close();
-        coordinator.start(&node);
+        groups_coordinator.start(&node);
+        transactions_coordinator.start(&node);
         node.start_housekeeping();
         Ok(node)
     }
@@ -243,6 +248,7 @@ impl Node {
                 queue.stop().await;
             }
         }
+        self.transactional_ids.stop().await;
         self.groups.stop().await;
         self.stop_topics().await;
         self.flush().await;
@@ -257,6 +263,10 @@ impl Node {
 
     pub fn groups(&self) -> &Groups {
         &self.groups
+    }
+
+    pub fn transactional_ids(&self) -> &TransactionalIds {
+        &self.transactional_ids
     }
 
     pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {

@@ -9,12 +9,16 @@ use cauce_broker::clock::now_ms;
 use cauce_broker::stream::{
     Acks, AppendAnswer, Appending, BatchRefusal, CheckedBatch, PartitionHandle, Topic, check, check_quickly,
 };
+use cauce_broker::transactional_ids::{AdmissionRefusal, Candidate};
 use cauce_core::message::Charge;
+use cauce_core::stream::Guard;
 use cauce_core::topic::TopicConfig;
-use cauce_kafka::ErrorCode;
 use cauce_kafka::messages::produce::*;
 use cauce_kafka::wire::Records;
+use cauce_kafka::{ErrorCode, Text};
 
+use super::membership::shared;
+use super::transactional::epoch_per_transaction_since;
 use super::{Call, text};
 use crate::kafka::error::Coded;
 
@@ -24,6 +28,8 @@ const ZSTD_SINCE: i16 = 7;
 /// Decompressed bytes of a request that are looked through at once. Whatever is beyond is left to threads that may
 /// take their time, so that nobody else waits for it.
 const QUICK_BYTES: u64 = 4 << 20;
+/// The first version that can tell a client to abort.
+const ABORTABLE_SINCE: i16 = 11;
 
 /// Where the attributes of a batch end, and the codec zstd has in them.
 const ATTRIBUTES_LOW_BYTE: usize = 22;
@@ -37,9 +43,13 @@ pub(in crate::kafka) struct Producing {
     is_silent: bool,
     response: ProduceResponse,
     /// What is not decided yet, with the place of its answer.
-    waiting: Vec<(usize, usize, Appending)>,
+    waiting: Vec<(Place, Appending)>,
 }
 
+/// Of an answer: the topic's among all, and the partition's among those of its topic.
+type Place = (usize, usize);
+
+/// Returns when all batches are handed over. Those of a transaction may have to be let in first.
 pub(in crate::kafka) async fn begin(call: &Call, request: ProduceRequest, charge: &Arc<Charge>) -> Producing {
     let mut quick_bytes = QUICK_BYTES;
     let acks = match request.acks {
@@ -49,6 +59,7 @@ pub(in crate::kafka) async fn begin(call: &Call, request: ProduceRequest, charge
     };
     let mut producing =
         Producing { is_silent: request.acks == 0, response: ProduceResponse::default(), waiting: Vec::new() };
+    let mut ready = Vec::new();
     for data in request.topic_data {
         let topic = call.topic(&data.name, data.topic_id).and_then(|topic| match topic.is_internal() {
             true => Err(ErrorCode::InvalidTopic),
@@ -58,9 +69,9 @@ pub(in crate::kafka) async fn begin(call: &Call, request: ProduceRequest, charge
         let mut answers = Vec::with_capacity(data.partition_data.len());
         for partition in data.partition_data {
             let index = partition.index;
-            match begin_partition(call, &topic, partition, acks, charge, &mut quick_bytes).await {
-                Ok(appending) => {
-                    producing.waiting.push((topic_place, answers.len(), appending));
+            match take(call, &topic, partition, acks, charge, &mut quick_bytes).await {
+                Ok((partition, batch, acks)) => {
+                    ready.push(Ready { place: (topic_place, answers.len()), partition, batch, acks });
                     answers.push(PartitionProduceResponse { index, ..PartitionProduceResponse::default() });
                 }
                 Err(refused) => answers.push(*refused),
@@ -72,19 +83,80 @@ pub(in crate::kafka) async fn begin(call: &Call, request: ProduceRequest, charge
             partition_responses: answers,
         });
     }
+    let guards = admit(call, request.transactional_id.as_ref(), &ready).await;
+    for (Ready { place, partition, batch, acks }, admitted) in ready.into_iter().zip(guards) {
+        match admitted {
+            Ok(guard) => producing.waiting.push((place, partition.append(batch, guard, acks))),
+            Err((code, reason)) => {
+                let answer = producing.place(place);
+                *answer = refused(answer.index, code);
+                answer.error_message = Some(reason);
+            }
+        }
+    }
     producing
+}
+
+/// A batch that was checked, with the place of its answer.
+struct Ready {
+    place: Place,
+    partition: Arc<PartitionHandle>,
+    batch: CheckedBatch,
+    acks: Acks,
+}
+
+/// Lets in those that are part of a transaction.
+async fn admit(
+    call: &Call,
+    transactional_id: Option<&Text>,
+    ready: &[Ready],
+) -> Vec<Result<Option<Guard>, (ErrorCode, Text)>> {
+    let mut guards = vec![Ok(None); ready.len()];
+    let (mut places, mut candidates) = (Vec::new(), Vec::new());
+    for (place, Ready { partition, batch, .. }) in ready.iter().enumerate() {
+        let Some(sender) = batch.sender().filter(|sender| sender.transactional) else { continue };
+        places.push(place);
+        candidates.push(Candidate { partition: partition.clone(), sender });
+    }
+    if candidates.is_empty() {
+        return guards;
+    }
+    let Some(id) = transactional_id else {
+        let reason = Text::from("a transaction without a transactional id");
+        places.into_iter().for_each(|place| {
+            guards[place] = Err((ErrorCode::TransactionalIdAuthorizationFailed, reason.clone()));
+        });
+        return guards;
+    };
+    let version = call.transaction_version(epoch_per_transaction_since::PRODUCE);
+    let admitted = call.service.node.admit(&shared(id), version, &candidates).await;
+    for (place, admitted) in places.into_iter().zip(admitted) {
+        guards[place] = admitted.map_err(|refusal| (admission_code(call, refusal), text(refusal)));
+    }
+    guards
+}
+
+/// Not every client knows that a coordinator may not be ready when it produces.
+fn admission_code(call: &Call, refusal: AdmissionRefusal) -> ErrorCode {
+    match call.admission_code(refusal, ABORTABLE_SINCE) {
+        ErrorCode::CoordinatorLoadInProgress | ErrorCode::CoordinatorNotAvailable => {
+            ErrorCode::NotEnoughReplicas
+        }
+        code => code,
+    }
 }
 
 type Refused = Box<PartitionProduceResponse>;
 
-async fn begin_partition(
+/// Checks what is for one partition.
+async fn take(
     call: &Call,
     topic: &Result<Arc<Topic>, ErrorCode>,
     data: PartitionProduceData,
     acks: Result<Acks, ErrorCode>,
     charge: &Arc<Charge>,
     quick_bytes: &mut u64,
-) -> Result<Appending, Refused> {
+) -> Result<(Arc<PartitionHandle>, CheckedBatch, Acks), Refused> {
     let index = data.index;
     let refuse = |code: ErrorCode| Box::new(refused(index, code));
     let acks = acks.map_err(refuse)?;
@@ -101,7 +173,7 @@ async fn begin_partition(
     }
     let checked = checked(records, topic.config(), charge, quick_bytes).await;
     let batch = checked.map_err(|refusal| Box::new(refused_batch(index, &refusal)))?;
-    Ok(partition.append(batch, None, acks))
+    Ok((partition, batch, acks))
 }
 
 async fn checked(
@@ -145,12 +217,16 @@ fn refused_batch(index: i32, refusal: &BatchRefusal) -> PartitionProduceResponse
 impl Producing {
     /// Waits until all is decided. May be given up and asked again.
     pub(in crate::kafka) async fn done(&mut self) {
-        while let Some((topic, partition, appending)) = self.waiting.last_mut() {
+        while let Some((place, appending)) = self.waiting.last_mut() {
             let answer = appending.answer().await;
-            let place = &mut self.response.responses[*topic].partition_responses[*partition];
-            fill(place, answer);
+            let place = *place;
+            fill(self.place(place), answer);
             self.waiting.pop();
         }
+    }
+
+    fn place(&mut self, (topic, partition): Place) -> &mut PartitionProduceResponse {
+        &mut self.response.responses[topic].partition_responses[partition]
     }
 
     /// Once all is decided: the answer, if the client wants one. One that does not can only be told of an error by
