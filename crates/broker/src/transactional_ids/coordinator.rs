@@ -87,10 +87,8 @@ impl Task {
     /// Reads the topic, and turns everybody away meanwhile; for ever if it cannot be read.
     async fn load(&mut self, mailbox: &mut UnboundedReceiver<Command>) -> ControlFlow<Option<Stopped>> {
         let topic = self.node.upgrade().and_then(|node| node.topics().get(TRANSACTIONS_TOPIC));
-        let mut reading = tokio::task::spawn_blocking(move || match topic {
-            Some(topic) => loading::read(&topic),
-            None => Ok(Loaded::new()),
-        });
+        let Some(topic) = topic else { return ControlFlow::Continue(()) };
+        let mut reading = tokio::task::spawn_blocking(move || loading::read(&topic));
         let mut error = TransactionalError::Loading;
         loop {
             tokio::select! {

@@ -40,6 +40,7 @@ pub(super) mod produce;
 mod sync_group;
 mod transactional;
 mod txn_offset_commit;
+mod write_txn_markers;
 
 use std::sync::Arc;
 
@@ -74,6 +75,7 @@ const SERVED: &[Api] = &[
     Api::AddPartitionsToTxn,
     Api::AddOffsetsToTxn,
     Api::EndTxn,
+    Api::WriteTxnMarkers,
     Api::TxnOffsetCommit,
     Api::DescribeConfigs,
     Api::AlterConfigs,
@@ -112,6 +114,7 @@ pub(super) async fn answer(call: &Call, request: Request) -> Reply {
         Request::AddPartitionsToTxn(request) => add_partitions_to_txn::answer(call, request).await.into(),
         Request::AddOffsetsToTxn(request) => add_offsets_to_txn::answer(call, &request).await.into(),
         Request::EndTxn(request) => end_txn::answer(call, &request).await.into(),
+        Request::WriteTxnMarkers(request) => write_txn_markers::answer(call, request).await.into(),
         Request::DescribeTransactions(request) => describe_transactions::answer(call, request).await.into(),
         Request::ListTransactions(request) => list_transactions::answer(call, request).await.into(),
         Request::JoinGroup(request) => join_group::answer(call, request).await.into(),

@@ -1,6 +1,8 @@
 //! Record batches to be appended. All of a request are checked and handed to their partitions before the next
 //! request is looked at, so that they are appended in the order in which they came.
 
+mod admission;
+
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -9,16 +11,12 @@ use cauce_broker::clock::now_ms;
 use cauce_broker::stream::{
     Acks, AppendAnswer, Appending, BatchRefusal, CheckedBatch, PartitionHandle, Topic, check, check_quickly,
 };
-use cauce_broker::transactional_ids::{AdmissionRefusal, Candidate};
 use cauce_core::message::Charge;
-use cauce_core::stream::Guard;
 use cauce_core::topic::TopicConfig;
+use cauce_kafka::ErrorCode;
 use cauce_kafka::messages::produce::*;
 use cauce_kafka::wire::Records;
-use cauce_kafka::{ErrorCode, Text};
 
-use super::membership::shared;
-use super::transactional::epoch_per_transaction_since;
 use super::{Call, text};
 use crate::kafka::error::Coded;
 
@@ -28,8 +26,6 @@ const ZSTD_SINCE: i16 = 7;
 /// Decompressed bytes of a request that are looked through at once. Whatever is beyond is left to threads that may
 /// take their time, so that nobody else waits for it.
 const QUICK_BYTES: u64 = 4 << 20;
-/// The first version that can tell a client to abort.
-const ABORTABLE_SINCE: i16 = 11;
 
 /// Where the attributes of a batch end, and the codec zstd has in them.
 const ATTRIBUTES_LOW_BYTE: usize = 22;
@@ -83,7 +79,7 @@ pub(in crate::kafka) async fn begin(call: &Call, request: ProduceRequest, charge
             partition_responses: answers,
         });
     }
-    let guards = admit(call, request.transactional_id.as_ref(), &ready).await;
+    let guards = admission::admit(call, request.transactional_id.as_ref(), &ready).await;
     for (Ready { place, partition, batch, acks }, admitted) in ready.into_iter().zip(guards) {
         match admitted {
             Ok(guard) => producing.waiting.push((place, partition.append(batch, guard, acks))),
@@ -103,47 +99,6 @@ struct Ready {
     partition: Arc<PartitionHandle>,
     batch: CheckedBatch,
     acks: Acks,
-}
-
-/// Lets in those that are part of a transaction.
-async fn admit(
-    call: &Call,
-    transactional_id: Option<&Text>,
-    ready: &[Ready],
-) -> Vec<Result<Option<Guard>, (ErrorCode, Text)>> {
-    let mut guards = vec![Ok(None); ready.len()];
-    let (mut places, mut candidates) = (Vec::new(), Vec::new());
-    for (place, Ready { partition, batch, .. }) in ready.iter().enumerate() {
-        let Some(sender) = batch.sender().filter(|sender| sender.transactional) else { continue };
-        places.push(place);
-        candidates.push(Candidate { partition: partition.clone(), sender });
-    }
-    if candidates.is_empty() {
-        return guards;
-    }
-    let Some(id) = transactional_id else {
-        let reason = Text::from("a transaction without a transactional id");
-        places.into_iter().for_each(|place| {
-            guards[place] = Err((ErrorCode::TransactionalIdAuthorizationFailed, reason.clone()));
-        });
-        return guards;
-    };
-    let version = call.transaction_version(epoch_per_transaction_since::PRODUCE);
-    let admitted = call.service.node.admit(&shared(id), version, &candidates).await;
-    for (place, admitted) in places.into_iter().zip(admitted) {
-        guards[place] = admitted.map_err(|refusal| (admission_code(call, refusal), text(refusal)));
-    }
-    guards
-}
-
-/// Not every client knows that a coordinator may not be ready when it produces.
-fn admission_code(call: &Call, refusal: AdmissionRefusal) -> ErrorCode {
-    match call.admission_code(refusal, ABORTABLE_SINCE) {
-        ErrorCode::CoordinatorLoadInProgress | ErrorCode::CoordinatorNotAvailable => {
-            ErrorCode::NotEnoughReplicas
-        }
-        code => code,
-    }
 }
 
 type Refused = Box<PartitionProduceResponse>;
