@@ -24,8 +24,14 @@ pub(crate) const TRIM_ACTIVE_BYTES_MIN: u64 = 1 << 20;
 pub(crate) const LOAD_BYTES: usize = 256 << 10;
 pub(crate) const LOAD_IDLE_BYTES: usize = 4 << 10;
 
-/// Bytes of a record batch, after which the next begins: reading one message reads its whole batch.
-pub(crate) const RECORD_BATCH_BYTES: usize = 128 << 10;
+/// Bytes of a record batch, after which the next begins: reading one message reads its whole batch. A little below a
+/// power of two, where its buffer would double.
+pub(crate) const RECORD_BATCH_BYTES: usize = 120 << 10;
+
+/// A queue whose log is smaller leaves no mark at the end, nor one that would say more runs than this: reading the
+/// log at the start is as quick.
+pub(crate) const MARK_LOG_BYTES_MIN: u64 = 64 << 10;
+pub(crate) const MARK_RUNS_MAX: usize = 4096;
 
 /// Bytes a queue has on the way to its log before it holds back what comes next, and publishers wait.
 pub(crate) const UNSTORED_BYTES_MAX: usize = 8 << 20;

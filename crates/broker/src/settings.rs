@@ -19,6 +19,13 @@ cauce_core::settings! {
         connections_idle_max_ms: i64 = 600_000, "connections.max.idle.ms" in 1000..=i64::MAX;
         fetch_bytes_max: i32 = 55 << 20, "fetch.max.bytes" in 1024..=i32::MAX;
         fetch_sessions_max: i32 = 1000, "max.incremental.fetch.session.cache.slots" in 0..=i32::MAX;
+        retention_check_interval_ms: i64 = 300_000, "log.retention.check.interval.ms" in 1..=i64::MAX;
+        cleaner_enable: bool = true, "log.cleaner.enable";
+        /// One log is compacted at a time.
+        cleaner_threads: i32 = 1, "log.cleaner.threads" in 1..=1;
+        cleaner_backoff_ms: i64 = 15_000, "log.cleaner.backoff.ms" in 1..=i64::MAX;
+        cleaner_dedupe_bytes: i64 = 128 << 20, "log.cleaner.dedupe.buffer.size" in (1 << 20)..=i64::MAX;
+        cleaner_bytes_per_second: f64 = f64::MAX, "log.cleaner.io.max.bytes.per.second" in 1.0..=f64::MAX;
         producer_expiration_ms: i64 = 86_400_000, "producer.id.expiration.ms" in 1..=i64::MAX;
         offsets_partitions: i32 = 50, "offsets.topic.num.partitions" in 1..=i32::MAX;
         offsets_replication_factor: i32 = 1, "offsets.topic.replication.factor" in 1..=1;
