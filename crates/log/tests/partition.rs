@@ -352,7 +352,9 @@ fn a_crash_at_any_flush_leaves_a_start_that_was_promised_or_asked_for() {
         let (mut log, _) = open(&disk, SEGMENT_BYTES);
         let (mut promised, mut asked) = (0, 0);
         for start in 1..=10 {
-            (0..3).for_each(|_| drop(log.append_assigning(&[batch(0, 1, 60)], None).unwrap()));
+            for _ in 0..3 {
+                log.append_assigning(&[batch(0, 1, 60)], None).unwrap();
+            }
             log.delete_records(start * 2).unwrap();
             asked = start * 2;
             flush(&mut log, &disk);

@@ -360,7 +360,8 @@ fn replay(stream: &mut Stream, reader: &LogReader, start: u64, now_ms: i64) -> R
     }
 }
 
-fn marker_of(batch: &RecordBatch) -> Option<Marker> {
+/// What a control batch says, if it is one that ends a transaction.
+pub(crate) fn marker_of(batch: &RecordBatch) -> Option<Marker> {
     let record = batch.records().next()?.ok()?;
     let (key, value) = (Bytes::copy_from_slice(record.key?), Bytes::copy_from_slice(record.value?));
     let EndMarker { committed, coordinator_epoch } = EndMarker::decode(key, value).ok()??;

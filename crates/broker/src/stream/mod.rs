@@ -33,4 +33,4 @@ pub use watch::Watch;
 
 pub(crate) use catalog::TOPICS_VHOST;
 pub(crate) use chores::ChoreDone;
-pub(crate) use files::{After, Location, PartitionFiles, PartitionJob, Stored};
+pub(crate) use files::{After, Location, PartitionFiles, PartitionJob, Stored, marker_of};
