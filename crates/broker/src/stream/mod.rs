@@ -9,7 +9,7 @@
 //! | `housekeeping`, `chores` | retention and compaction: when, and what the owners do for it |
 //! | `codec` | what compaction compresses again |
 //! | `reading` | what a consumer gets |
-//! | `files` | the files of a partition, for the storage thread |
+//! | `files`, `flushing` | the files of a partition, for the storage thread; when they are flushed though nobody waits |
 
 mod catalog;
 mod checking;
@@ -17,6 +17,7 @@ mod chores;
 mod codec;
 mod compression;
 mod files;
+mod flushing;
 mod handle;
 mod housekeeping;
 mod reading;
