@@ -1,6 +1,6 @@
-//! Looking into compressed batches: never more than a bound in memory, never more than a bound in all.
+//! Compressed batches: looked into with never more than a bound in memory and never more than a bound in all, and made.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use cauce_log::RecordBatch;
 
@@ -34,10 +34,31 @@ pub(crate) fn open(batch: &RecordBatch) -> Result<Box<dyn Read>, UnknownCodec> {
 }
 
 /// The records of a batch, decompressed.
-pub(crate) fn decompress(batch: &RecordBatch) -> io::Result<Vec<u8>> {
+pub fn decompress(batch: &RecordBatch) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
     open(batch).map_err(io::Error::other)?.read_to_end(&mut all)?;
     Ok(all)
+}
+
+/// Encoded records, compressed as Kafka's clients do.
+pub fn compress(codec: u8, records: &[u8]) -> io::Result<Vec<u8>> {
+    match codec {
+        0 => Ok(records.to_vec()),
+        1 => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(records)?;
+            encoder.finish()
+        }
+        // In one block: every client reads that as well as blocks with a frame around them.
+        2 => snap::raw::Encoder::new().compress_vec(records).map_err(io::Error::other),
+        3 => {
+            let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            encoder.write_all(records)?;
+            encoder.finish().map_err(io::Error::other)
+        }
+        4 => zstd::stream::encode_all(records, 0),
+        codec => Err(io::Error::other(UnknownCodec(codec))),
+    }
 }
 
 struct Bounded<R> {

@@ -11,7 +11,7 @@
 
 mod catalog;
 mod checking;
-mod compression;
+pub mod compression;
 mod files;
 mod handle;
 mod reading;
