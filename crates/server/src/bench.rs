@@ -1,16 +1,10 @@
 //! `cauce bench`: load on a broker, ours or another, and what came of it.
 
 mod amqp;
-mod connection;
-mod consumer;
 mod latency;
 mod pace;
-mod publisher;
 mod report;
 mod run;
-mod topology;
-mod uri;
-mod window;
 
 use std::process::ExitCode;
 

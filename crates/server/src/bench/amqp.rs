@@ -1,5 +1,12 @@
 //! `cauce bench amqp`: publishers and consumers against any broker that speaks AMQP 0-9-1.
 
+mod connection;
+mod consumer;
+mod publisher;
+mod topology;
+mod uri;
+mod window;
+
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,14 +17,14 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connection::{Connection, Error};
-use super::consumer::{Consumer, Receipt};
+use self::connection::{Connection, Error};
+use self::consumer::{Consumer, Receipt};
+use self::publisher::{Messages, Publisher};
+use self::topology::{ExchangeType, Topology};
+use self::uri::Uri;
 use super::latency::Latencies;
-use super::publisher::{Messages, Publisher};
 use super::report::Report;
 use super::run::{Counts, Run};
-use super::topology::{ExchangeType, Topology};
-use super::uri::Uri;
 
 /// A drain that moves nothing for this long is over.
 const DRAIN_IDLE_MAX: Duration = Duration::from_secs(5);

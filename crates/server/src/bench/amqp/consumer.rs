@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::connection::{CHANNEL, Connection, Error, close_frame, decode, unexpected};
-use super::latency::Latencies;
-use super::run::Run;
+use crate::bench::latency::Latencies;
+use crate::bench::run::Run;
 
 const CLOSE_SECONDS_MAX: u64 = 10;
 

@@ -12,11 +12,11 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::{sleep, timeout};
 
 use super::connection::{CHANNEL, Connection, Error, FrameReader, close_frame, decode, unexpected};
-use super::latency::Latencies;
-use super::pace::Pace;
-use super::run::Run;
 use super::topology::{ExchangeType, Topology, headers};
 use super::window::Window;
+use crate::bench::latency::Latencies;
+use crate::bench::pace::Pace;
+use crate::bench::run::Run;
 
 /// One write takes about this much, or one message if that is more.
 const BATCH_BYTES: usize = 64 * 1024;
