@@ -32,3 +32,11 @@ fn run(command: impl Future<Output = Result<(), Failure>>) -> ExitCode {
         Err(failure) => failure.exit(),
     }
 }
+
+/// `NAME=VALUE`, of a configuration or a header.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}

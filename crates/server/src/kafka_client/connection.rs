@@ -73,7 +73,10 @@ impl Connection {
         let api = request.api();
         let version = *self.versions.get(&api).ok_or(ClientError::NotServed(api))?;
         self.last_correlation_id = self.last_correlation_id.wrapping_add(1);
-        self.waiting.push_back((self.last_correlation_id, api, version));
+        // Without acks there is no answer.
+        if !matches!(&request, Request::Produce(produce) if produce.acks == 0) {
+            self.waiting.push_back((self.last_correlation_id, api, version));
+        }
         let encoded = write_request(version, self.last_correlation_id, Some(CLIENT_ID.into()), &request);
         self.write(encoded).await.map_err(|error| self.broken(error))
     }

@@ -20,6 +20,7 @@ mod reader;
 mod records;
 
 pub(crate) use client::{Client, PartitionLeader};
+pub(crate) use connection::Connection;
 pub(crate) use error::{ClientError, check};
 pub(crate) use offsets::{AtTime, EARLIEST, LATEST, Offsets};
 pub(crate) use options::ConnectOptions;

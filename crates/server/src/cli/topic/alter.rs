@@ -6,8 +6,8 @@ use cauce_kafka::messages::incremental_alter_configs::{
 };
 use clap::Args;
 
-use super::pair;
 use crate::cli::failure::Failure;
+use crate::cli::pair;
 use crate::kafka_client::{Client, ClientError, ConnectOptions, check};
 
 /// Kinds and operations in the protocol's numbers.

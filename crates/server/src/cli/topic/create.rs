@@ -7,9 +7,9 @@ use cauce_kafka::messages::create_topics::{
 use clap::Args;
 use serde::Serialize;
 
-use super::pair;
 use crate::cli::failure::{Failure, all_done};
 use crate::cli::output::{Output, Row, or_dash};
+use crate::cli::pair;
 use crate::kafka_client::{Client, ClientError, ConnectOptions, check};
 
 #[derive(Debug, Args)]

@@ -52,11 +52,3 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Consume(consume) => super::run(consume.run()),
     }
 }
-
-/// `NAME=VALUE`, of a configuration or a header.
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("expected NAME=VALUE".to_owned()),
-    }
-}

@@ -14,8 +14,8 @@ use clap::Args;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::pair;
 use crate::cli::failure::Failure;
+use crate::cli::pair;
 use crate::kafka_client::{Client, ClientError, Compression, ConnectOptions, PartitionLeader, check};
 
 /// Lines that are read ahead of the broker.
