@@ -117,12 +117,12 @@ mod tests {
     #[test]
     fn a_batch_is_full_before_it_is_too_large() {
         let mut batch = Batch::new(batching(100, 1000));
-        assert_eq!(batch.fill(u64::MAX, 7, 1), 7);
+        assert_eq!(batch.fill(u64::MAX, 7, 1), 8);
         assert!(batch.is_full());
         let (bytes, stamps) = batch.take();
         assert!(bytes.len() <= 1000 && batch.is_empty(), "{}", bytes.len());
-        assert_eq!(stamps, [(7, 7)]);
-        assert_eq!(read(bytes), vec![(100, Some(7)); 7]);
+        assert_eq!(stamps, [(7, 8)]);
+        assert_eq!(read(bytes), vec![(100, Some(7)); 8]);
     }
 
     #[test]
