@@ -5,6 +5,7 @@
 //! | queue task | a queue | connections, the storage thread, timers | connections, storage, other queues |
 //! | storage thread | every log, the definitions | queue tasks, virtual hosts | queue tasks |
 //! | partition task | one partition of a topic | connections, the storage thread | storage; readers look, or are woken |
+//! | groups' coordinator | every group | connections, partition tasks, timers | partitions |
 //! | virtual host | exchanges, queues, bindings, behind one short lock | connections | storage |
 //!
 //! Down, from a connection to a queue, may wait; up, from a queue to a connection, never does.
@@ -12,6 +13,7 @@
 pub mod clock;
 mod dead_letter;
 mod definitions;
+pub mod groups;
 mod limits;
 mod memory;
 mod node;

@@ -52,6 +52,18 @@ pub(crate) const SNAPSHOT_INTERVAL_BYTES: usize = 64 << 20;
 pub(crate) const PARTITIONS_MAX: i32 = 10_000;
 pub(crate) const PARTITIONS_OF_NODE_MAX: usize = 200_000;
 
+/// Groups of a node.
+pub(crate) const GROUPS_MAX: usize = 100_000;
+
+/// Bytes of a name that a record of a group can hold.
+pub(crate) const RECORD_TEXT_BYTES_MAX: usize = i16::MAX as usize;
+
+/// Bytes that a member says of itself in all its protocols together, and bytes of what it is given to do.
+pub(crate) const MEMBER_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes that are written of a group at a time: all its members, or all offsets of one commit.
+pub(crate) const GROUP_BATCH_BYTES_MAX: usize = 64 << 20;
+
 /// Bytes of a definitions file.
 pub const DEFINITIONS_BYTES_MAX: usize = 64 << 20;
 

@@ -20,6 +20,7 @@ use crate::definitions::{
     About, BindingDefinition, Blueprint, Change, Definitions, DefinitionsError, ExchangeDefinition, Imported,
     NOBODY, Plan, QueueDefinition, Step, VhostBlueprint, VhostDefinition,
 };
+use crate::groups::{Coordinator, Groups};
 use crate::memory::Memory;
 use crate::producer_ids::ProducerIds;
 use crate::queue_handle::{Event, Link};
@@ -171,6 +172,7 @@ pub struct Node {
     pub(crate) shared: Arc<Shared>,
     vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
     pub users: Users,
+    pub(crate) groups: Groups,
     /// Every connection that is open, by its number.
     connections: Mutex<HashMap<u64, Link>>,
     /// Told of every connection that ends.
@@ -207,6 +209,7 @@ impl Node {
         let next_id = last_id.max().unwrap_or(0) + 1;
         let blueprint = Blueprint::from_changes(changes)?;
         let random = Random::default();
+        let (groups, coordinator) = Coordinator::new();
         let node = Arc::new(Node {
             shared: Arc::new(Shared {
                 storage,
@@ -223,6 +226,7 @@ impl Node {
             }),
             vhosts: RwLock::default(),
             users: Users::new(blueprint.access),
+            groups,
             connections: Mutex::default(),
             departure: Notify::new(),
         });
@@ -238,6 +242,7 @@ impl Node {
         node.shared.storage.begin(known.next);
         node.shared.transactions.start_at(known.next);
         node.shared.starting.close();
+        coordinator.start(&node);
         Ok(node)
     }
 
@@ -253,6 +258,7 @@ impl Node {
                 queue.stop().await;
             }
         }
+        self.groups.stop().await;
         self.stop_topics().await;
         self.flush().await;
         let transaction = self.shared.transactions.next();
@@ -262,6 +268,10 @@ impl Node {
 
     pub fn memory(&self) -> &Memory {
         &self.shared.memory
+    }
+
+    pub fn groups(&self) -> &Groups {
+        &self.groups
     }
 
     pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {

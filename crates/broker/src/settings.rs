@@ -24,7 +24,8 @@ cauce_core::settings! {
         offsets_segment_bytes: i32 = 100 << 20, "offsets.topic.segment.bytes" in (1 << 20)..=i32::MAX;
         offsets_retention_minutes: i32 = 10_080, "offsets.retention.minutes" in 1..=i32::MAX;
         offsets_check_interval_ms: i64 = 600_000, "offsets.retention.check.interval.ms" in 1..=i64::MAX;
-        offset_metadata_bytes_max: i32 = 4096, "offset.metadata.max.bytes" in 0..=i32::MAX;
+        /// A record has room for no more.
+        offset_metadata_bytes_max: i32 = 4096, "offset.metadata.max.bytes" in 0..=i32::from(i16::MAX);
         group_initial_delay_ms: i32 = 3000, "group.initial.rebalance.delay.ms" in 0..=i32::MAX;
         group_session_min_ms: i32 = 6000, "group.min.session.timeout.ms" in 1..=i32::MAX;
         group_session_max_ms: i32 = 1_800_000, "group.max.session.timeout.ms" in 1..=i32::MAX;

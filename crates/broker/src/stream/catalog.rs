@@ -150,6 +150,8 @@ impl Node {
         for partition in topic.partitions().iter() {
             partition.delete().await;
         }
+        // Before another can have the name.
+        self.groups.topic_deleted(topic.name.shared()).await;
         self.shared.topics.change().forget(&topic);
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cauce_broker::{ConfirmTag, Event, Flush, Link, Node, NodeConfig, QueueHandle, Receipts};
+use cauce_broker::{ConfirmTag, Event, Flush, Link, Node, NodeConfig, QueueHandle, Receipts, Settings};
 use cauce_core::message::{Block, BlockBuilder, Message, Traits};
 use cauce_core::queue::{Delivery, Picks};
 use cauce_core::topology::QueueSpec;
@@ -12,7 +12,9 @@ use cauce_log::MemoryDisk;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 pub(crate) fn config() -> NodeConfig {
-    NodeConfig { flush: Flush::Always, memory_bytes: 64 << 20, ..NodeConfig::default() }
+    let mut settings = Settings::default();
+    settings.set("group.initial.rebalance.delay.ms", "0").expect("nobody waits in vain");
+    NodeConfig { flush: Flush::Always, memory_bytes: 64 << 20, settings, ..NodeConfig::default() }
 }
 
 pub(crate) fn run<T>(life: impl Future<Output = T>) -> T {

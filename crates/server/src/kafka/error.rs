@@ -1,5 +1,6 @@
 //! Errors of the domain as the protocol's codes: here only.
 
+use cauce_broker::groups::GroupError;
 use cauce_broker::stream::{AppendRefusal, BatchRefusal, TopicError};
 use cauce_core::group::Refusal;
 use cauce_core::stream::{AppendError, EpochError, MarkerError};
@@ -88,7 +89,9 @@ impl Coded for EpochError {
 impl Coded for Refusal {
     fn code(&self) -> ErrorCode {
         match self {
-            Refusal::Gone | Refusal::UnknownMember => ErrorCode::UnknownMemberId,
+            // A moment later it is there no more, or a new one is.
+            Refusal::Gone | Refusal::NotStored => ErrorCode::CoordinatorNotAvailable,
+            Refusal::UnknownMember => ErrorCode::UnknownMemberId,
             Refusal::Fenced => ErrorCode::FencedInstanceId,
             Refusal::IllegalGeneration => ErrorCode::IllegalGeneration,
             Refusal::Rebalancing => ErrorCode::RebalanceInProgress,
@@ -96,7 +99,19 @@ impl Coded for Refusal {
             Refusal::SessionTimeout => ErrorCode::InvalidSessionTimeout,
             Refusal::Full => ErrorCode::GroupMaxSizeReached,
             Refusal::NotEmpty => ErrorCode::NonEmptyGroup,
-            Refusal::NotStored => ErrorCode::CoordinatorNotAvailable,
+        }
+    }
+}
+
+impl Coded for GroupError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            GroupError::Loading => ErrorCode::CoordinatorLoadInProgress,
+            GroupError::Unavailable => ErrorCode::CoordinatorNotAvailable,
+            GroupError::Unknown => ErrorCode::GroupIdNotFound,
+            GroupError::TooMany => ErrorCode::GroupMaxSizeReached,
+            GroupError::NameTooLong { .. } | GroupError::MemberTooLarge { .. } => ErrorCode::InvalidRequest,
+            GroupError::Refused(refusal) => refusal.code(),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Record batches: made for a broker, and read from one.
 
 use bytes::Bytes;
-use cauce_broker::stream::compression;
+use cauce_broker::stream::Compression as Codecs;
 use cauce_kafka::messages::fetch::AbortedTransaction;
-use cauce_log::{BatchError, Record, RecordBatch};
+use cauce_log::{BatchError, Codec, Record, RecordBatch};
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ impl Compression {
             return batch;
         }
         let (batch, _) = RecordBatch::parse(batch).expect("we built this batch");
-        let records = compression::compress(self as u8, &batch.records_bytes());
+        let records = Codecs.compress(self as u8, &batch.records_bytes());
         let records = records.expect("compressing into memory does not fail");
         batch.with_compressed_records(self as u8, &records).into_bytes()
     }
@@ -53,8 +53,10 @@ pub(super) fn for_each_record(
         records = rest;
         if !aborted.leaves_out(&batch) {
             batch.verify()?;
-            let decompressed = (batch.compression_codec() != 0).then(|| compression::decompress(&batch));
-            let decompressed = decompressed.transpose()?;
+            let decompressed = match batch.compression_codec() {
+                0 => None,
+                codec => Some(Codecs.decompress(codec, &batch.records_bytes())?),
+            };
             let of_batch = match &decompressed {
                 Some(bytes) => batch.records_in(bytes),
                 None => batch.records(),

@@ -148,6 +148,8 @@ async fn offsets_have_names_and_times() {
     for values in [&["a", "b"][..], &["c"]] {
         client.produce("t", batch(values)).await;
     }
+    let (code, at, time) = offset(&mut client, -3).await;
+    assert_eq!((code, offset(&mut client, time).await), (0, (0, at, time)));
     broker.node.topics().get("t").unwrap().partition(0).unwrap().trim(1).await;
     for (timestamp, expected) in
         [(-1, (0, 3)), (-2, (0, 1)), (-4, (0, 1)), (-5, (0, -1)), (i64::MAX, (0, -1))]
@@ -157,6 +159,7 @@ async fn offsets_have_names_and_times() {
     }
     let (code, at, time) = offset(&mut client, -3).await;
     assert_eq!((code, offset(&mut client, time).await), (0, (0, at, time)));
+    assert!(at >= 1);
     for timestamp in [-6, i64::MIN] {
         assert_eq!(offset(&mut client, timestamp).await.0, ErrorCode::InvalidRequest.code());
     }
@@ -167,6 +170,7 @@ async fn who_leaves_while_it_waits_is_forgotten() {
     let broker = Broker::start().await;
     let mut client = broker.client_with("t", 1).await;
     let request = FetchRequest { max_wait_ms: i32::MAX, min_bytes: 1, ..fetch("t", &[(0, 0)]) };
+    client.fetch(12, fetch("t", &[(0, 0)])).await;
     client.send(12, &request.into()).await;
     drop(client);
     tokio::time::timeout(Duration::from_secs(20), broker.node.all_disconnected()).await.unwrap();

@@ -3,5 +3,6 @@
 mod admin;
 mod client;
 mod fetching;
+mod groups;
 mod hostile;
 mod producing;
