@@ -17,7 +17,7 @@ use super::error::{ClientError, check};
 use super::options::{Address, ConnectOptions};
 
 /// Between asking a broker that is about to get ready again.
-const READY_AGAIN_AFTER: Duration = Duration::from_millis(100);
+pub(super) const READY_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -186,7 +186,7 @@ impl Client {
         i32::try_from(self.options.timeout * 1000).unwrap_or(i32::MAX)
     }
 
-    fn patience(&self) -> Instant {
+    pub(super) fn patience(&self) -> Instant {
         Instant::now() + Duration::from_secs(self.options.timeout)
     }
 }

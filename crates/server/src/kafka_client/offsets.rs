@@ -8,8 +8,9 @@ use cauce_kafka::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use cauce_kafka::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchResponse};
+use tokio::time::{Instant, sleep};
 
-use super::client::{Client, PartitionLeader};
+use super::client::{Client, PartitionLeader, READY_AGAIN_AFTER};
 use super::error::{ClientError, check};
 
 /// Times that stand for the end and for the start of a partition.
@@ -27,12 +28,23 @@ pub(crate) struct AtTime {
 }
 
 impl Client {
-    /// The offset at each time; a partition without a record that late is missing.
+    /// The offset at each time; a partition without a record that late is missing. The leader of a partition that was
+    /// just made gets the time it needs to know of it.
     pub(crate) async fn offsets_at(
         &mut self,
         wanted: &[AtTime],
         isolation_level: i8,
     ) -> Result<Offsets, ClientError> {
+        let until = self.patience();
+        loop {
+            match self.offsets_now(wanted, isolation_level).await {
+                Err(error) if error.passes() && Instant::now() < until => sleep(READY_AGAIN_AFTER).await,
+                other => return other,
+            }
+        }
+    }
+
+    async fn offsets_now(&mut self, wanted: &[AtTime], isolation_level: i8) -> Result<Offsets, ClientError> {
         let mut by_node: BTreeMap<i32, Vec<ListOffsetsTopic>> = BTreeMap::new();
         for AtTime { partition, timestamp_ms } in wanted {
             let topics = by_node.entry(partition.node).or_default();
