@@ -6,6 +6,7 @@
 //! | storage thread | every log, the definitions | queue tasks, virtual hosts | queue tasks |
 //! | partition task | one partition of a topic | connections, the storage thread | storage; readers look, or are woken |
 //! | groups' coordinator | every group | connections, partition tasks, timers | partitions |
+//! | coordinator of transactional ids | every transactional id | connections, timers | partitions, groups |
 //! | virtual host | exchanges, queues, bindings, behind one short lock | connections | storage |
 //!
 //! Down, from a connection to a queue, may wait; up, from a queue to a connection, never does.
@@ -15,18 +16,21 @@ mod dead_letter;
 mod definitions;
 pub mod groups;
 mod limits;
+mod mark;
 mod memory;
 mod node;
 mod pace;
 mod producer_ids;
 mod queue_handle;
 mod queue_task;
+mod recovery;
 mod routing;
 mod settings;
 mod settled;
 mod storage;
 mod stored;
 pub mod stream;
+pub mod transactional_ids;
 mod transactions;
 mod users;
 mod vhost;

@@ -274,7 +274,7 @@ fn what_has_no_time_is_as_old_as_its_file() {
         builder.finish()
     };
     (0..3).for_each(|offset| log.append(&timeless(offset)).unwrap());
-    assert_eq!(log.retain(6_000, Some(1_000), None).unwrap(), 0);
+    assert_eq!(log.retain(6_000, Some(1_000), None).unwrap().bytes, 0);
     disk.set_time(6_000);
     log.append(&timeless(3)).unwrap();
     log.retain(6_001, Some(1_000), None).unwrap();

@@ -18,7 +18,7 @@ use super::waiting::Waiting;
 use super::writes::{Write, Writes, Written};
 use super::{GroupId, Groups};
 use crate::clock::Clock;
-use crate::limits::TURN_COMMANDS_MAX;
+use crate::limits::{LOADING_PATIENCE, TURN_COMMANDS_MAX};
 use crate::node::Node;
 
 /// A coordinator that does not run yet.
@@ -92,7 +92,7 @@ impl Task {
         }
     }
 
-    /// Reads the topic, and turns everybody away meanwhile; for ever if it cannot be read.
+    /// Reads the topic. Everybody waits meanwhile, and is turned away if that takes long; for ever if it cannot be read.
     async fn load(&mut self, mailbox: &mut UnboundedReceiver<Command>) -> ControlFlow<Option<Stopped>> {
         let (rules, now_ms) = (self.rules, self.clock.now_ms());
         let topic = self.node.upgrade().and_then(|node| node.topics().get(OFFSETS_TOPIC));
@@ -100,7 +100,9 @@ impl Task {
             Some(topic) => Loaded::read(&topic, rules, now_ms),
             None => Ok(Loaded::nothing(rules, now_ms)),
         });
-        let mut notices = Vec::new();
+        let patience = tokio::time::sleep(LOADING_PATIENCE);
+        tokio::pin!(patience);
+        let (mut notices, mut waits) = (Vec::new(), true);
         let mut error = GroupError::Loading;
         loop {
             tokio::select! {
@@ -116,7 +118,8 @@ impl Task {
                     }
                     Err(_) => return ControlFlow::Break(None),
                 },
-                command = mailbox.recv() => match command.map(|command| command.refuse(error)) {
+                () = &mut patience, if waits => waits = false,
+                command = mailbox.recv(), if !waits => match command.map(|command| command.refuse(error)) {
                     None => return ControlFlow::Break(None),
                     Some(None) => {}
                     // Of what cannot be read nothing can be forgotten.

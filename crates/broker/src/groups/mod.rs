@@ -1,7 +1,7 @@
 //! Groups: who reads topics together, and how far they have come.
 //!
 //! One task owns every group of the node. What must survive is kept in the topic `__consumer_offsets`, in Kafka's
-//! records; at start the task reads it, and turns everybody away until it has.
+//! records; at start the task reads it before it answers anybody.
 //!
 //! | file | what it holds |
 //! |---|---|

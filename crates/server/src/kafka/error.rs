@@ -2,8 +2,10 @@
 
 use cauce_broker::groups::GroupError;
 use cauce_broker::stream::{AppendRefusal, BatchRefusal, TopicError};
+use cauce_broker::transactional_ids::TransactionalError;
 use cauce_core::group::Refusal;
 use cauce_core::stream::{AppendError, EpochError, MarkerError};
+use cauce_core::transaction::TransactionError;
 use cauce_kafka::ErrorCode;
 
 /// What a client is told.
@@ -112,6 +114,33 @@ impl Coded for GroupError {
             GroupError::TooMany => ErrorCode::GroupMaxSizeReached,
             GroupError::NameTooLong { .. } | GroupError::MemberTooLarge { .. } => ErrorCode::InvalidRequest,
             GroupError::Refused(refusal) => refusal.code(),
+        }
+    }
+}
+
+impl Coded for TransactionError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            TransactionError::Concurrent => ErrorCode::ConcurrentTransactions,
+            TransactionError::Fenced => ErrorCode::ProducerFenced,
+            TransactionError::UnknownMapping => ErrorCode::InvalidProducerIdMapping,
+            TransactionError::InvalidState(_) => ErrorCode::InvalidTxnState,
+            TransactionError::InvalidTimeout { .. } => ErrorCode::InvalidTransactionTimeout,
+            TransactionError::NotInTransaction => ErrorCode::TransactionAbortable,
+            TransactionError::EmptyId => ErrorCode::InvalidRequest,
+        }
+    }
+}
+
+impl Coded for TransactionalError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            TransactionalError::Loading => ErrorCode::CoordinatorLoadInProgress,
+            TransactionalError::Unavailable => ErrorCode::CoordinatorNotAvailable,
+            TransactionalError::Unknown => ErrorCode::TransactionalIdNotFound,
+            TransactionalError::TooMany => ErrorCode::PolicyViolation,
+            TransactionalError::NameTooLong { .. } => ErrorCode::InvalidRequest,
+            TransactionalError::Refused(error) => error.code(),
         }
     }
 }

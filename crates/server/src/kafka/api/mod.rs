@@ -1,5 +1,7 @@
 //! One file for each API. What is not in [`SERVED`] is not advertised, and asking for it ends the connection.
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_configs;
 pub(super) mod api_versions;
 mod committing;
@@ -15,6 +17,8 @@ mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
+mod describe_transactions;
+mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -25,6 +29,7 @@ mod leave_group;
 mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_transactions;
 mod membership;
 mod metadata;
 mod offset_commit;
@@ -33,7 +38,9 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 pub(super) mod produce;
 mod sync_group;
+mod transactional;
 mod txn_offset_commit;
+mod write_txn_markers;
 
 use std::sync::Arc;
 
@@ -65,6 +72,11 @@ const SERVED: &[Api] = &[
     Api::DeleteRecords,
     Api::InitProducerId,
     Api::OffsetForLeaderEpoch,
+    Api::AddPartitionsToTxn,
+    Api::AddOffsetsToTxn,
+    Api::EndTxn,
+    Api::WriteTxnMarkers,
+    Api::TxnOffsetCommit,
     Api::DescribeConfigs,
     Api::AlterConfigs,
     Api::DescribeLogDirs,
@@ -74,6 +86,8 @@ const SERVED: &[Api] = &[
     Api::OffsetDelete,
     Api::DescribeCluster,
     Api::DescribeProducers,
+    Api::DescribeTransactions,
+    Api::ListTransactions,
     Api::ListConfigResources,
     Api::DescribeTopicPartitions,
 ];
@@ -97,6 +111,12 @@ pub(super) async fn answer(call: &Call, request: Request) -> Reply {
         Request::CreateTopics(request) => create_topics::answer(call, request).await.into(),
         Request::DeleteTopics(request) => delete_topics::answer(call, request).await.into(),
         Request::InitProducerId(request) => init_producer_id::answer(call, &request).await.into(),
+        Request::AddPartitionsToTxn(request) => add_partitions_to_txn::answer(call, request).await.into(),
+        Request::AddOffsetsToTxn(request) => add_offsets_to_txn::answer(call, &request).await.into(),
+        Request::EndTxn(request) => end_txn::answer(call, &request).await.into(),
+        Request::WriteTxnMarkers(request) => write_txn_markers::answer(call, request).await.into(),
+        Request::DescribeTransactions(request) => describe_transactions::answer(call, request).await.into(),
+        Request::ListTransactions(request) => list_transactions::answer(call, request).await.into(),
         Request::JoinGroup(request) => join_group::answer(call, request).await.into(),
         Request::SyncGroup(request) => sync_group::answer(call, request).await.into(),
         Request::Heartbeat(request) => heartbeat::answer(call, &request).await.into(),

@@ -1,19 +1,21 @@
 //! Offsets that count once a transaction is committed: they are part of what it writes.
 
 use cauce_broker::groups::GroupError;
+use cauce_broker::transactional_ids::Candidate;
 use cauce_core::group::{Commit, Refusal};
-use cauce_core::producer::{Producer, ProducerId, TransactionVersion};
+use cauce_core::producer::Producer;
 use cauce_core::stream::{Guard, Sender};
-use cauce_kafka::ErrorCode;
 use cauce_kafka::messages::txn_offset_commit::*;
+use cauce_kafka::{ErrorCode, Text};
 
 use super::Call;
 use super::committing::{SentOffset, TopicOffsets, TopicOutcome, commit, outcomes};
-use super::membership::{generation, identity, named};
+use super::membership::{generation, identity, named, shared};
+use super::transactional::{epoch_per_transaction_since, producer};
 use crate::kafka::error::Coded;
 
-/// The first version in which each transaction has an epoch, and what is written adds itself to it (KIP-890).
-const EPOCH_PER_TRANSACTION_SINCE: i16 = 5;
+/// The first version that can tell a client to abort.
+const ABORTABLE_SINCE: i16 = 4;
 
 pub(super) async fn answer(call: &Call, mut request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
     let offsets = std::mem::take(&mut request.topics).into_iter().map(|topic| {
@@ -38,8 +40,8 @@ async fn outcomes_of(
         Ok(group) => group,
         Err(code) => return outcomes(offsets, |_| code),
     };
-    let producer = Producer { id: ProducerId(request.producer_id), epoch: request.producer_epoch };
-    let guard = match guard_of(call, &group, producer).await {
+    let producer = producer(request.producer_id, request.producer_epoch);
+    let guard = match guard_of(call, &group, &request.transactional_id, producer).await {
         Ok(guard) => guard,
         Err(code) => return outcomes(offsets, |_| code),
     };
@@ -58,17 +60,21 @@ async fn outcomes_of(
 }
 
 /// What the partition of the group wants to see before it takes the first offsets of a transaction.
-async fn guard_of(call: &Call, group: &str, producer: Producer) -> Result<Option<Guard>, ErrorCode> {
+async fn guard_of(
+    call: &Call,
+    group: &str,
+    transactional_id: &Text,
+    producer: Producer,
+) -> Result<Option<Guard>, ErrorCode> {
     let node = &call.service.node;
     let topic = node.offsets_topic().map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
     let partition = topic.partition(node.offsets_partition(group).partition);
     let partition = partition.expect("the topic has the partitions of groups");
-    let version = match call.version {
-        EPOCH_PER_TRANSACTION_SINCE.. => TransactionVersion::EpochPerTransaction,
-        _ => TransactionVersion::Classic,
-    };
+    let version = call.transaction_version(epoch_per_transaction_since::OFFSET_COMMIT);
     let sender = Sender { producer, first_sequence: None, transactional: true };
-    partition.verification(sender, version).await.map_err(|refusal| refusal.code())
+    let candidate = Candidate { partition, sender };
+    let admitted = node.admit(&shared(transactional_id), version, &[candidate]).await.remove(0);
+    admitted.map_err(|refusal| call.admission_code(refusal, ABORTABLE_SINCE))
 }
 
 fn in_response(TopicOutcome { name, partitions }: TopicOutcome) -> TxnOffsetCommitResponseTopic {

@@ -27,12 +27,7 @@ macro_rules! ask {
 }
 
 async fn broker() -> Broker {
-    let broker = Broker::with(&[("group.initial.rebalance.delay.ms", "0")]).await;
-    // Nobody is served before the groups are back.
-    while broker.node.groups().list().await.is_err() {
-        tokio::task::yield_now().await;
-    }
-    broker
+    Broker::with(&[("group.initial.rebalance.delay.ms", "0")]).await
 }
 
 #[tokio::test]

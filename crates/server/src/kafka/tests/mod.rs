@@ -6,3 +6,4 @@ mod fetching;
 mod groups;
 mod hostile;
 mod producing;
+mod transactions;
