@@ -25,6 +25,7 @@ mod settled;
 mod storage;
 mod stored;
 pub mod stream;
+mod target;
 mod transactions;
 mod users;
 mod vhost;
@@ -40,6 +41,7 @@ pub use queue_handle::{
 pub use routing::{EnvelopeFacts, with_copies};
 pub use settings::{NodeSettings, Settings};
 pub use storage::Flush;
+pub use target::Target;
 pub use transactions::Part;
 pub use users::{GUEST, Users, random_salt};
 pub use vhost::{DeleteQueueError, Queues, Saved, Vhost};

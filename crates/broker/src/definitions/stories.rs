@@ -124,7 +124,7 @@ fn what_is_not_served_is_named_and_the_rest_comes() {
                 "not known, and not looked at: 'shoe_size' of users, 'weather'",
                 "limits of vhosts are not served: vhost 'shop'",
                 "names of the broker's own are left out: queue 'amq.gen-1' in vhost 'shop'",
-                "streams are not served and left out: queue 'past' in vhost 'shop'",
+                "streams are served in vhost '/' only, others are left out: queue 'past' in vhost 'shop'",
                 "policies are not served and left out: 'short' in vhost 'shop'",
                 "parameters are not served and left out: shovel 's' in vhost 'shop'",
                 "global parameters are not served and left out: 'other'",

@@ -17,9 +17,9 @@ const XERIAL_HEADER_BYTES: usize = 16;
 pub struct UnknownCodec(pub u8);
 
 /// The records of a batch, as a stream that ends with an error beyond [`DECOMPRESSED_BYTES_MAX`].
-pub(crate) fn open(batch: &RecordBatch) -> Result<Box<dyn Read>, UnknownCodec> {
+pub(crate) fn open(batch: &RecordBatch) -> Result<Box<dyn Read + Send>, UnknownCodec> {
     let bytes = batch.records_bytes();
-    let read: Box<dyn Read> = match batch.compression_codec() {
+    let read: Box<dyn Read + Send> = match batch.compression_codec() {
         0 => Box::new(io::Cursor::new(bytes)),
         1 => Box::new(flate2::read::MultiGzDecoder::new(io::Cursor::new(bytes))),
         2 => Box::new(Snappy::new(bytes)),

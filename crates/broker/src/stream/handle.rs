@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cauce_core::partition::TopicPartition;
 use cauce_core::producer::TransactionVersion;
@@ -161,6 +162,7 @@ pub struct PartitionHandle {
     /// `None` until something was written.
     reader: RwLock<Option<Arc<LogReader>>>,
     watchers: Watchers,
+    is_gone: AtomicBool,
 }
 
 impl PartitionHandle {
@@ -176,6 +178,7 @@ impl PartitionHandle {
             extent: RwLock::new(extent),
             reader: RwLock::new(reader.map(Arc::new)),
             watchers: Watchers::default(),
+            is_gone: AtomicBool::new(false),
         };
         (Arc::new(handle), commands)
     }
@@ -213,6 +216,17 @@ impl PartitionHandle {
         if before != extent {
             self.watchers.wake();
         }
+    }
+
+    /// Whether the partition was deleted; who watches it is woken then.
+    pub fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
+    }
+
+    /// Called by the task alone.
+    pub(super) fn close(&self) {
+        self.is_gone.store(true, Ordering::Release);
+        self.watchers.wake();
     }
 
     /// Called by the task alone. The first reader stays: it remembers where it read last.

@@ -7,23 +7,36 @@
 //! | `task`, `handle`, `watch` | the task that owns a partition, and how others reach it |
 //! | `checking`, `compression` | what a producer sends, before it is kept |
 //! | `reading` | what a consumer gets |
+//! | `face` | a topic as AMQP has it: published to and consumed like a queue |
+//! | `consumer`, `cursor`, `batch_records` | the task that reads for one AMQP consumer |
+//! | `mapping` | AMQP messages as records, and records as messages |
 //! | `files` | the files of a partition, for the storage thread |
 
+mod batch_records;
 mod catalog;
 mod checking;
 mod compression;
+mod consumer;
+mod cursor;
+mod declaring;
+mod face;
 mod files;
 mod handle;
+mod mapping;
 mod reading;
 mod task;
 mod topics;
 mod watch;
 
 pub use checking::{BatchRefusal, CheckedBatch, check};
+pub use consumer::{StreamConsumer, Wish, WishError};
+pub use cursor::Start;
+pub use face::{StreamHandle, Unfit};
 pub use handle::{Acks, AppendAnswer, AppendRefusal, Appending, Extent, PartitionHandle, Place};
 pub use reading::Timed;
 pub use topics::{Topic, TopicError, Topics};
 pub use watch::Watch;
 
 pub(crate) use catalog::TOPICS_VHOST;
+pub(crate) use declaring::{asks_for_stream, spec_of};
 pub(crate) use files::{After, Location, PartitionFiles, PartitionJob, Stored};
