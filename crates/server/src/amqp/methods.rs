@@ -4,11 +4,13 @@ use cauce_amqp::method::*;
 use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, RawTable};
+use cauce_broker::stream::{StreamHandle, TopicError};
+use cauce_broker::{DeleteError, DeleteQueueError, Target};
 use cauce_core::access::{Operation, Resource};
 use cauce_core::exchange::{Destination, ExchangeKind};
 use cauce_core::queue::Outcome;
 use cauce_core::topology::{ExchangeSpec, QueueSpec, TopologyError};
-use cauce_core::{Table, Value, names};
+use cauce_core::{Table, names};
 
 use super::channel::{Mode, OwnedPublish, Transaction};
 use super::confirms::Confirms;
@@ -16,7 +18,7 @@ use super::connection::Connection;
 use super::fault::Fault;
 use super::publish::{Author, parse_expiration};
 use super::reply_to::{REPLY_TO, is_reply_queue};
-use super::settle::places;
+use super::settle::{places, refuse_return};
 
 impl Connection {
     pub(super) async fn take_method(&mut self, number: u16, method: Method<'_>) -> Result<(), Fault> {
@@ -183,7 +185,7 @@ impl Connection {
     ) -> Result<(), Fault> {
         self.check_binding(&destination, source, key)?;
         if let Destination::Queue(name) = &destination {
-            self.queue(name)?;
+            self.target(name)?;
         }
         self.vhost.bind(source, destination, key, arguments.decode()?)?.wait().await;
         Ok(())
@@ -201,7 +203,7 @@ impl Connection {
             && !is_reply_queue(name)
             && self.vhost.topology().queue(name).is_some()
         {
-            self.queue(name)?;
+            self.target(name)?;
         }
         self.vhost.unbind(source, destination, key, arguments.decode()?)?.wait().await;
         Ok(())
@@ -213,17 +215,11 @@ impl Connection {
             let answer = QueueDeclareOk { queue: declare.queue, message_count: 0, consumer_count: 1 };
             return self.say_unless(declare.no_wait, number, answer);
         }
-        let queue = if declare.passive {
+        let target = if declare.passive {
             let name = self.queue_name(number, declare.queue)?;
-            let queue = self.queue(&name)?;
-            queue.touch();
-            queue
+            self.target(&name)?
         } else {
             let arguments = declare.arguments.decode()?;
-            let is_stream = arguments.get("x-queue-type").and_then(Value::as_str) == Some("stream");
-            if is_stream && self.vhost.topology().queue(declare.queue).is_none() {
-                return Err(Fault::connection(ReplyCode::NotImplemented, "x-queue-type=stream"));
-            }
             let chosen = declare.queue.is_empty().then(|| format!("amq.gen-{}", self.node.random_name()));
             let name = chosen.as_deref().unwrap_or(declare.queue);
             self.check_queue_declaration(name, chosen.is_none(), &arguments)?;
@@ -233,24 +229,29 @@ impl Connection {
                 auto_delete: declare.auto_delete,
                 arguments,
             };
-            let (queue, saved) = match chosen.is_some() {
+            let (target, saved) = match chosen.is_some() {
                 true => self.vhost.add_queue(name, spec)?,
                 false => self.vhost.declare_queue(name, spec, self.id)?,
             };
             saved.wait().await;
-            queue.touch();
-            queue
+            target
         };
+        if let Target::Queue(queue) = &target {
+            queue.touch();
+        }
         let channel = self.channel(number);
-        channel.last_queue = Some(queue.name.to_string());
+        channel.last_queue = Some(target.name().to_owned());
         if declare.no_wait {
             return Ok(());
         }
-        let status = queue.status().await;
+        let status = match &target {
+            Target::Queue(queue) => queue.status().await,
+            Target::Stream(stream) => stream.status(),
+        };
         self.say(
             number,
             QueueDeclareOk {
-                queue: &queue.name,
+                queue: target.name(),
                 message_count: saturated(status.ready),
                 consumer_count: status.consumers as u32,
             },
@@ -275,7 +276,7 @@ impl Connection {
     async fn purge_queue(&mut self, number: u16, purge: QueuePurge<'_>) -> Result<(), Fault> {
         let name = self.queue_name(number, purge.queue)?;
         self.check(Operation::Read, Resource::Queue(&name))?;
-        let purged = self.queue(&name)?.purge().await;
+        let purged = self.queue_for(&name, "queue.purge")?.purge().await;
         let message_count = saturated(purged);
         self.say_unless(purge.no_wait, number, QueuePurgeOk { message_count })
     }
@@ -286,9 +287,31 @@ impl Connection {
         if is_reply_queue(&name) {
             return self.say_unless(delete.no_wait, number, QueueDeleteOk { message_count: 0 });
         }
-        let deleted = self.vhost.delete_queue(&name, self.id, delete.if_unused, delete.if_empty).await?;
+        let target = self.vhost.topology().queue(&name).map(|entry| entry.handle.clone());
+        let deleted = match target {
+            Some(Target::Stream(stream)) => self.delete_stream(&stream, &delete).await?,
+            _ => self.vhost.delete_queue(&name, self.id, delete.if_unused, delete.if_empty).await?,
+        };
         let message_count = saturated(deleted);
         self.say_unless(delete.no_wait, number, QueueDeleteOk { message_count })
+    }
+
+    async fn delete_stream(&mut self, stream: &StreamHandle, delete: &QueueDelete<'_>) -> Result<u64, Fault> {
+        let status = stream.status();
+        let refused = match () {
+            () if delete.if_unused && status.consumers > 0 => Some(DeleteError::InUse),
+            () if delete.if_empty && status.ready > 0 => Some(DeleteError::NotEmpty),
+            () => None,
+        };
+        if let Some(error) = refused {
+            let (name, vhost) = (stream.name().to_owned(), self.vhost.name.to_string());
+            return Err(DeleteQueueError::Refused { name, vhost, error }.into());
+        }
+        match self.node.delete_topic(stream.name()).await {
+            // Somebody else was faster.
+            Ok(()) | Err(TopicError::Unknown(_)) => Ok(status.ready),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn qos(&mut self, number: u16, qos: BasicQos) -> Result<(), Fault> {
@@ -316,6 +339,7 @@ impl Connection {
         }
         let channel = self.channel(number);
         let unsettled = channel.take_all();
+        refuse_return("basic.recover", &unsettled, &self.vhost.name)?;
         self.settle_now(number, unsettled, Outcome::Release);
         Ok(())
     }
@@ -371,7 +395,7 @@ impl Connection {
         self.publisher.start_turn();
         let mut publishes = transaction.publishes.iter();
         let gathered = publishes.try_for_each(|publish| self.publish_now(number, &publish.content()));
-        let mut parts = self.publisher.take_parts(&self.vhost);
+        let (mut parts, shares) = self.publisher.take_parts(&self.vhost);
         if let Err(fault) = gathered {
             // An exchange went since the check.
             self.channel(number).mode = Mode::Transaction(transaction);
@@ -383,6 +407,10 @@ impl Connection {
         }
         self.settling.add_to(&mut parts, self.node.memory().gauge());
         self.node.commit(parts).await;
+        for (stream, share) in shares {
+            stream.publish(share).await;
+        }
+        self.settling.flush();
         self.release_places(number, places);
         self.say(number, TxCommitOk {});
         Ok(())
