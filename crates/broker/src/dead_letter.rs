@@ -195,7 +195,11 @@ fn prepare(
     targets.retain(|target| {
         let circles = death::cycle(&envelope, target.name());
         if circles {
-            tracing::warn!(queue, to = target.name(), "dropped a message that would circle between queues for ever");
+            tracing::warn!(
+                queue,
+                to = target.name(),
+                "dropped a message that would circle between queues for ever"
+            );
         }
         !circles
     });

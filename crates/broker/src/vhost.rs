@@ -128,10 +128,7 @@ impl Vhost {
     }
 
     /// The queues that were reached, and those that hold the message for delayed exchanges.
-    pub fn targets<'a>(
-        &self,
-        routed: &'a mut Routed<Target>,
-    ) -> impl Iterator<Item = Target> + use<'a> {
+    pub fn targets<'a>(&self, routed: &'a mut Routed<Target>) -> impl Iterator<Item = Target> + use<'a> {
         let delay = |exchange: Arc<str>| self.delays.read().get(&exchange).cloned().map(Target::Queue);
         let delays: Vec<_> = routed.delayed.drain(..).filter_map(delay).collect();
         routed.queues.drain(..).chain(delays)

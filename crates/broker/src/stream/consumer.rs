@@ -11,8 +11,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, oneshot};
 
 use super::cursor::{Cursor, Start};
-use super::mapping::MessageReader;
 use super::face::StreamHandle;
+use super::mapping::MessageReader;
 use crate::limits::{STREAM_AHEAD_BYTES, STREAM_READ_BYTES};
 use crate::queue_handle::{Event, Link, ToConsumer};
 
@@ -31,7 +31,9 @@ pub struct Wish {
 pub enum WishError {
     #[error("topic '{topic}' has {has} partitions, and none of number {wanted}")]
     NoPartition { topic: String, has: usize, wanted: i32 },
-    #[error("topic '{topic}' has {has} partitions, and an offset is one partition's: name it in 'x-stream-partition'")]
+    #[error(
+        "topic '{topic}' has {has} partitions, and an offset is one partition's: name it in 'x-stream-partition'"
+    )]
     WhichPartition { topic: String, has: usize },
 }
 

@@ -175,7 +175,9 @@ async fn position_of(partition: &Arc<PartitionHandle>, start: Start) -> u64 {
         Start::Next => end,
         Start::Offset(offset) => offset.max(first),
         Start::Last if first == end => end,
-        Start::Last => read(partition, end - 1..end).await.map_or(end, |(offsets, _)| offsets.start.max(first)),
+        Start::Last => {
+            read(partition, end - 1..end).await.map_or(end, |(offsets, _)| offsets.start.max(first))
+        }
         Start::Time(time_ms) => {
             let found = {
                 let partition = partition.clone();

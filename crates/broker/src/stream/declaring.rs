@@ -102,7 +102,8 @@ fn check_against_config(vhost: &str, topic: &Topic, spec: &QueueSpec) -> Result<
     for (argument, received, current) in checks {
         if spec.arguments.get(argument).is_some() && received != Some(current) {
             let unit = if argument == MAX_AGE { " ms" } else { "" };
-            let received = received.map_or_else(|| "another type".to_owned(), |number| format!("'{number}{unit}'"));
+            let received =
+                received.map_or_else(|| "another type".to_owned(), |number| format!("'{number}{unit}'"));
             return Err(TopologyError::Inequivalent(Box::new(Inequivalent {
                 what: "queue",
                 name: topic.name.to_string(),

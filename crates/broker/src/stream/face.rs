@@ -35,9 +35,13 @@ pub struct StreamHandle {
 /// Why a topic does not take a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    #[error("a message of {bytes} bytes is larger than the {most} that max.message.bytes of topic '{topic}' allows")]
+    #[error(
+        "a message of {bytes} bytes is larger than the {most} that max.message.bytes of topic '{topic}' allows"
+    )]
     TooLarge { topic: String, bytes: usize, most: usize },
-    #[error("topic '{topic}' is compacted and takes no message without a key: publish it through an exchange, with a routing key")]
+    #[error(
+        "topic '{topic}' is compacted and takes no message without a key: publish it through an exchange, with a routing key"
+    )]
     NoKey { topic: String },
 }
 
@@ -116,12 +120,20 @@ impl StreamHandle {
     fn append(&self, share: &Share) -> Vec<Appending> {
         let (partitions, config) = (self.topic.partitions(), self.topic.config());
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let mut batches = Batches { config: &config, partitions: &partitions, building: HashMap::default(), done: Vec::new() };
+        let mut batches = Batches {
+            config: &config,
+            partitions: &partitions,
+            building: HashMap::default(),
+            done: Vec::new(),
+        };
         for at in 0..share.picks.len() {
             let message = share.block.message(share.picks.index(at));
             let (message, bytes) = (Outgoing::new(message), bytes_of(&message));
             if !takes(&config, &message) {
-                tracing::warn!(topic = self.name(), "dropped a message without a key, as the topic is compacted");
+                tracing::warn!(
+                    topic = self.name(),
+                    "dropped a message without a key, as the topic is compacted"
+                );
                 continue;
             }
             let count = partitions.len() as u32;

@@ -175,7 +175,9 @@ impl Publisher {
         check_author(author, summary)?;
         for stream in route.iter().filter_map(Target::stream) {
             let message = message_of(content, content.properties, Traits::default());
-            stream.check(&message).map_err(|unfit| Fault::new(ReplyCode::PreconditionFailed, unfit.to_string()))?;
+            stream
+                .check(&message)
+                .map_err(|unfit| Fault::new(ReplyCode::PreconditionFailed, unfit.to_string()))?;
         }
         Ok(route)
     }

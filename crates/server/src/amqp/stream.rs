@@ -40,7 +40,8 @@ impl Connection {
             return Err(invalid("x-priority", &subject, "not supported by queue type stream"));
         }
         let wish = Wish {
-            start: start_of(new.arguments, now_ms()).map_err(|reason| invalid(STREAM_OFFSET, &subject, &reason))?,
+            start: start_of(new.arguments, now_ms())
+                .map_err(|reason| invalid(STREAM_OFFSET, &subject, &reason))?,
             partition: partition_of(new.arguments)
                 .map_err(|reason| invalid(STREAM_PARTITION, &subject, &reason))?,
             prefetch: channel.prefetch,
@@ -54,10 +55,7 @@ impl Connection {
 
 /// What RabbitMQ answers, and how: it ends the connection.
 pub(super) fn not_supported(what: &str, subject: &str) -> Fault {
-    Fault::connection(
-        ReplyCode::NotImplemented,
-        format!("{what} not supported by stream queues {subject}"),
-    )
+    Fault::connection(ReplyCode::NotImplemented, format!("{what} not supported by stream queues {subject}"))
 }
 
 pub(super) fn invalid(argument: &str, subject: &str, reason: &str) -> Fault {

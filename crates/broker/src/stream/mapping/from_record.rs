@@ -9,7 +9,8 @@ use cauce_log::Record;
 
 use super::words::{EXCHANGE, PRIORITY, TEXT_PROPERTIES};
 use super::{
-    KEY_HEADER, LEFT_OUT_HEADER, OFFSET_HEADER, OWN_HEADER, PARTITION_HEADER, SHOWN_BYTES_MAX, TOMBSTONE_HEADER,
+    KEY_HEADER, LEFT_OUT_HEADER, OFFSET_HEADER, OWN_HEADER, PARTITION_HEADER, SHOWN_BYTES_MAX,
+    TOMBSTONE_HEADER,
 };
 
 /// Kafka's records are on disk, as messages of this mode are.
@@ -91,7 +92,8 @@ impl MessageReader {
 
     /// A record that no AMQP client wrote.
     fn read_foreign<'r>(&mut self, record: &Record<'r>, topic: &'r str) -> Head<'r> {
-        let mut head = Head { exchange: b"", routing_key: topic.as_bytes(), properties: Properties::default() };
+        let mut head =
+            Head { exchange: b"", routing_key: topic.as_bytes(), properties: Properties::default() };
         head.properties = head.properties.with_delivery_mode(PERSISTENT);
         if let Ok(timestamp_ms) = u64::try_from(record.timestamp_ms) {
             head.properties = head.properties.with_timestamp(timestamp_ms / 1000);
@@ -123,7 +125,8 @@ impl MessageReader {
             let bytes: usize = group.iter().map(|(_, (_, value))| 5 + value.unwrap_or_default().len()).sum();
             let name = std::str::from_utf8(group[0].1.0).ok();
             let fits = self.entries.len() + bytes + NAME_BYTES_MAX <= SHOWN_BYTES_MAX;
-            let Some(name) = name.filter(|name| name.len() <= NAME_BYTES_MAX && fits && !is_ours(name)) else {
+            let Some(name) = name.filter(|name| name.len() <= NAME_BYTES_MAX && fits && !is_ours(name))
+            else {
                 left_out += group.len();
                 continue;
             };
@@ -151,7 +154,9 @@ impl MessageReader {
 impl<'r> Head<'r> {
     /// Whether the header is a property, which is set then.
     fn takes(&mut self, name: &[u8], value: Option<&'r [u8]>) -> bool {
-        let (true, Some(value)) = (name.starts_with(b"amqp.") && name != CHECKED, value) else { return false };
+        let (true, Some(value)) = (name.starts_with(b"amqp.") && name != CHECKED, value) else {
+            return false;
+        };
         if name == EXCHANGE.as_bytes() && is_routing_key(value) {
             self.exchange = value;
             return true;
@@ -171,7 +176,8 @@ impl<'r> Head<'r> {
 
 /// What an AMQP client published, and the number of headers up to that of ours: what comes after them was added.
 fn own<'r>(record: &Record<'r>) -> Option<(Head<'r>, usize)> {
-    let (at, (_, value)) = record.headers().enumerate().filter(|(_, (name, _))| *name == OWN_HEADER).last()?;
+    let (at, (_, value)) =
+        record.headers().enumerate().filter(|(_, (name, _))| *name == OWN_HEADER).last()?;
     let mut rest = value?;
     let exchange = short(&mut rest)?;
     let routing_key = short(&mut rest)?;

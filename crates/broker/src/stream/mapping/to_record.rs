@@ -26,7 +26,9 @@ impl<'m> Outgoing<'m> {
         let properties = Properties::parse(message.envelope).unwrap_or_default();
         let headers = properties.headers().unwrap_or_default();
         let is_tombstone = message.body.is_empty()
-            && headers.get(TOMBSTONE_HEADER).is_ok_and(|flag| flag.is_some_and(|flag| flag.as_bool() == Some(true)));
+            && headers
+                .get(TOMBSTONE_HEADER)
+                .is_ok_and(|flag| flag.is_some_and(|flag| flag.as_bool() == Some(true)));
         Outgoing {
             message,
             properties,
@@ -38,7 +40,8 @@ impl<'m> Outgoing<'m> {
     /// The message's own time, unless the topic would not have that; then when it came.
     pub(in crate::stream) fn timestamp_ms(&self, config: &TopicConfig) -> i64 {
         let arrived_ms = self.message.traits.arrived_ms;
-        let own = self.properties.timestamp().and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1000));
+        let own =
+            self.properties.timestamp().and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1000));
         own.filter(|own_ms| {
             arrived_ms.saturating_sub(*own_ms) <= config.timestamp_before_max_ms
                 && own_ms.saturating_sub(arrived_ms) <= config.timestamp_after_max_ms

@@ -43,7 +43,8 @@ impl Server {
     /// A transient queue.
     pub(super) fn queue(&self, name: &str) -> Arc<QueueHandle> {
         let vhost = self.node.vhost("/").expect("the default one");
-        vhost.declare_queue(name, QueueSpec::default(), 0).expect("a new queue").0
+        let (target, _) = vhost.declare_queue(name, QueueSpec::default(), 0).expect("a new queue");
+        target.queue().expect("no stream").clone()
     }
 
     /// A few queues and exchanges that are not there yet; the odd ones are as the dice say.
