@@ -154,6 +154,8 @@ macro_rules! settings {
 
 #[cfg(test)]
 mod tests {
+    #![expect(unreachable_pub, reason = "the macro makes what others can see")]
+
     settings! {
         /// For the tests.
         Sample {

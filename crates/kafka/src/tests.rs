@@ -78,6 +78,15 @@ fn a_count_that_lies_allocates_nothing() {
 }
 
 #[test]
+fn bytes_behind_a_request_are_left_alone() {
+    // Metadata, version 13, as librdkafka asks for all topics.
+    let mut frame = request_start(3, 13);
+    frame.extend([0, 0, 0, 0, 0, 0, 0, 0]);
+    let (_, request) = api::read_request(frame.into()).unwrap();
+    assert!(matches!(request, api::Request::Metadata(request) if request.topics.is_none()));
+}
+
+#[test]
 fn more_elements_than_a_message_may_have_are_refused() {
     // DeleteTopics, version 1: names of no bytes, as many as fit.
     let count: i32 = 300_000;

@@ -116,10 +116,8 @@ fn parse(records: Bytes) -> Result<RecordBatch, BatchRefusal> {
         Some(&magic) if magic as i8 != 2 => return Err(BatchRefusal::OldFormat(magic as i8)),
         Some(_) => {}
     }
-    let (batch, rest) = RecordBatch::parse(records).map_err(|error| match error {
-        BatchError::BadRecordCount { .. } => BatchRefusal::Invalid(error.to_string()),
-        error => BatchRefusal::Corrupt(error.to_string()),
-    })?;
+    let corrupt = |error: BatchError| BatchRefusal::Corrupt(error.to_string());
+    let (batch, rest) = RecordBatch::parse(records).map_err(corrupt)?;
     match rest.is_empty() {
         true => Ok(batch),
         false => Err(BatchRefusal::Several),

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::Service;
 use super::api::produce::{self, Producing};
 use super::api::{self, api_versions};
-use super::frames::{BadLength, Frame, Frames};
+use super::frames::{Frame, FrameError, Frames};
 use super::listener::Advertised;
 use super::reply::{self, Reply};
 
@@ -28,13 +28,16 @@ use super::reply::{self, Reply};
 const UNDER_WAY_MAX: usize = 64;
 const UNDER_WAY_BYTES_MAX: usize = 16 << 20;
 
+/// Bytes that are read while a client waits for an answer, to see whether it is still there.
+const READ_AHEAD_BYTES_MAX: usize = 64 << 10;
+
 /// Why a client is served no longer.
 #[derive(Debug, thiserror::Error)]
 enum End {
     #[error("{0}")]
     Gone(#[from] io::Error),
     #[error("{0}")]
-    BadLength(#[from] BadLength),
+    Frame(#[from] FrameError),
     #[error("{0}")]
     BadRequest(#[from] RequestError),
     #[error("it produces without waiting for answers, so that closing is how it learns of an error: {0}")]
@@ -92,8 +95,7 @@ impl Connection {
         let node = &service.node;
         let id = node.next_id();
         node.connected(id, link);
-        let frames =
-            Frames::new(node.settings().node.request_bytes_max as usize, node.memory().gauge().clone());
+        let frames = Frames::new(node.clone());
         Connection {
             alarms: node.memory().alarms(),
             id,
@@ -153,7 +155,8 @@ impl Connection {
     fn has_room(&self) -> bool {
         self.under_way.len() < UNDER_WAY_MAX
             && self.under_way_bytes < UNDER_WAY_BYTES_MAX
-            && !(self.produces && self.alarms.borrow().any())
+            // What holds memory until it is whole had better become so.
+            && !(self.produces && !self.frames.has_partial() && self.alarms.borrow().any())
     }
 
     fn idle_max(&self) -> Duration {
@@ -191,10 +194,12 @@ impl Connection {
             }
             request => {
                 self.finish_all().await?;
+                let waits = api::may_wait(header.api);
                 let reply = tokio::select! {
                     reply = api::answer(&call, request) => reply,
                     // Whoever waits for something to come need not wait for us.
                     _ = self.mailbox.recv() => return Err(End::Stopping),
+                    gone = client_gone(&self.stream, &mut self.frames), if waits => return Err(gone.into()),
                 };
                 self.send(header.version, header.correlation_id, reply).await
             }
@@ -239,6 +244,21 @@ impl Connection {
         self.last_heard = Instant::now();
         Ok(())
     }
+}
+
+/// Waits until the client has left, as it will hardly have asked for more meanwhile. If it has, for ever.
+async fn client_gone(stream: &TcpStream, frames: &mut Frames) -> io::Error {
+    while frames.waiting_bytes() < READ_AHEAD_BYTES_MAX {
+        if let Err(error) = stream.readable().await {
+            return error;
+        }
+        match frames.read_some(stream) {
+            Ok(true) => {}
+            Ok(false) => return io::ErrorKind::UnexpectedEof.into(),
+            Err(error) => return error,
+        }
+    }
+    std::future::pending().await
 }
 
 /// Waits until the first of those under way is done; for ever if there is none. May be given up.

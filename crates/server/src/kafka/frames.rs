@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use cauce_core::message::{Charge, Gauge};
+use cauce_broker::Node;
+use cauce_core::message::Charge;
 use tokio::net::TcpStream;
 
 /// Room made for what comes: enough for a small request. A large one gets as much again as has come of it, so that
@@ -13,12 +14,13 @@ const READ_BYTES_MAX: usize = 1 << 20;
 
 const LENGTH_BYTES: usize = 4;
 
-/// A length that no request has.
+/// Why nothing more is read of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a request of {bytes} bytes, where {most} are allowed")]
-pub(super) struct BadLength {
-    bytes: i32,
-    most: usize,
+pub(super) enum FrameError {
+    #[error("a request of {bytes} bytes, where {most} are allowed")]
+    Length { bytes: i32, most: usize },
+    #[error("requests that are not whole hold more than {most} bytes, half of the memory budget")]
+    Crowded { most: usize },
 }
 
 /// A whole request. The charge is for its bytes.
@@ -32,21 +34,32 @@ pub(super) struct Frame {
 pub(super) struct Frames {
     input: BytesMut,
     bytes_max: usize,
-    gauge: Gauge,
-    /// For what has come of a request so far.
-    partial: Option<Charge>,
+    node: Arc<Node>,
+    /// For what has come of a request so far: on the gauge of all, and on that of what is not whole.
+    partial: Option<[Charge; 2]>,
 }
 
 impl Frames {
-    pub(super) fn new(bytes_max: usize, gauge: Gauge) -> Frames {
-        Frames { input: BytesMut::new(), bytes_max, gauge, partial: None }
+    pub(super) fn new(node: Arc<Node>) -> Frames {
+        let bytes_max = node.settings().node.request_bytes_max as usize;
+        Frames { input: BytesMut::new(), bytes_max, node, partial: None }
+    }
+
+    /// Bytes that came and are in no request yet.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.input.len()
+    }
+
+    /// Whether a request has come in part, and holds memory until the rest comes.
+    pub(super) fn has_partial(&self) -> bool {
+        self.partial.is_some()
     }
 
     /// The next request that came whole.
-    pub(super) fn next(&mut self) -> Result<Option<Frame>, BadLength> {
+    pub(super) fn next(&mut self) -> Result<Option<Frame>, FrameError> {
         let Some(length) = self.length()? else { return Ok(None) };
         if self.input.len() < LENGTH_BYTES + length {
-            return Ok(None);
+            return self.charge().map(|()| None);
         }
         self.partial = None;
         self.input.advance(LENGTH_BYTES);
@@ -55,15 +68,15 @@ impl Frames {
             // Clients may be silent for long: they keep no memory meanwhile.
             self.input = BytesMut::new();
         }
-        Ok(Some(Frame { charge: Arc::new(self.gauge.charge(bytes.len())), bytes }))
+        Ok(Some(Frame { charge: Arc::new(self.node.memory().gauge().charge(bytes.len())), bytes }))
     }
 
-    fn length(&self) -> Result<Option<usize>, BadLength> {
+    fn length(&self) -> Result<Option<usize>, FrameError> {
         let Some(length) = self.input.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
         let bytes = i32::from_be_bytes(*length);
         match usize::try_from(bytes) {
             Ok(length) if length <= self.bytes_max => Ok(Some(length)),
-            _ => Err(BadLength { bytes, most: self.bytes_max }),
+            _ => Err(FrameError::Length { bytes, most: self.bytes_max }),
         }
     }
 
@@ -72,50 +85,31 @@ impl Frames {
         let room = self.input.len().clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         self.input.reserve(room);
         match stream.try_read_buf(&mut self.input) {
-            Ok(count) => {
-                self.charge();
-                Ok(count > 0)
-            }
+            Ok(count) => Ok(count > 0),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(true),
             Err(error) => Err(error),
         }
     }
 
-    fn charge(&mut self) {
-        if self.input.len() > READ_BYTES_MIN {
-            let charged = self.partial.as_ref().map_or(0, Charge::bytes);
-            let more = self.input.len().saturating_sub(charged);
-            match &mut self.partial {
-                Some(partial) => partial.grow(more),
-                None => self.partial = Some(self.gauge.charge(more)),
-            }
+    /// For what is here of a request that is not whole.
+    fn charge(&mut self) -> Result<(), FrameError> {
+        if self.input.len() <= READ_BYTES_MIN {
+            return Ok(());
+        }
+        let memory = self.node.memory();
+        let partial =
+            self.partial.get_or_insert_with(|| [memory.gauge().charge(0), memory.bodies().charge(0)]);
+        for charge in partial {
+            charge.grow(self.input.len().saturating_sub(charge.bytes()));
+        }
+        let most = memory.bodies_bytes_max();
+        match memory.bodies().bytes() > most {
+            true => Err(FrameError::Crowded { most }),
+            false => Ok(()),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn requests_come_whole_and_in_order() {
-        let mut frames = Frames::new(100, Gauge::default());
-        frames.input.extend_from_slice(&[0, 0, 0, 2, 7, 8, 0, 0, 0, 1]);
-        assert_eq!(&frames.next().unwrap().unwrap().bytes[..], [7, 8]);
-        assert!(frames.next().unwrap().is_none());
-        frames.input.extend_from_slice(&[9]);
-        let frame = frames.next().unwrap().unwrap();
-        assert_eq!((&frame.bytes[..], frames.gauge.bytes()), (&[9][..], 1));
-        drop(frame);
-        assert_eq!(frames.gauge.bytes(), 0);
-    }
-
-    #[test]
-    fn a_length_that_lies_is_refused_before_anything_is_read() {
-        for length in [101i32, i32::MAX, -1] {
-            let mut frames = Frames::new(100, Gauge::default());
-            frames.input.extend_from_slice(&length.to_be_bytes());
-            assert_eq!(frames.next().unwrap_err(), BadLength { bytes: length, most: 100 });
-        }
-    }
-}
+#[path = "tests/frames.rs"]
+mod tests;

@@ -17,6 +17,8 @@ mod fetch_sessions;
 mod frames;
 mod listener;
 mod reply;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -59,6 +59,11 @@ pub(super) fn is_served(api: Api) -> bool {
     SERVED.contains(&api)
 }
 
+/// Whether answers are waited for, perhaps for long, and lost without harm when the client leaves.
+pub(super) fn may_wait(api: Api) -> bool {
+    api == Api::Fetch
+}
+
 /// Answers any request but produce, which the connection begins and finishes by itself.
 pub(super) async fn answer(call: &Call, request: Request) -> Reply {
     match request {

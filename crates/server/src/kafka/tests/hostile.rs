@@ -1,0 +1,113 @@
+use cauce_kafka::api::{read_response, write_request};
+use cauce_kafka::messages::api_versions::*;
+use cauce_kafka::messages::metadata::*;
+use cauce_kafka::{Api, ErrorCode, Response};
+
+use super::client::*;
+
+#[tokio::test]
+async fn a_client_that_is_too_new_can_read_what_it_may_ask_for() {
+    let broker = Broker::start().await;
+    let mut client = broker.connect().await;
+    // ApiVersions in version 99.
+    client.send_raw(&frame(&[&[0, 18, 0, 99, 0, 0, 0, 7, 0xff, 0xff], &b"whatever"[..]].concat())).await;
+    let answer = client.frame().await.unwrap();
+    let (correlation_id, response) = read_response(Api::ApiVersions, 0, answer).unwrap();
+    let Response::ApiVersions(response) = response else { panic!() };
+    assert_eq!((correlation_id, response.error_code), (7, ErrorCode::UnsupportedVersion.code()));
+    let versions = |key| response.api_keys.iter().find(|api| api.api_key == key).unwrap();
+    assert_eq!((versions(18).min_version, versions(18).max_version), (0, 4));
+    // For librdkafka, which looks there to see whether it may compress.
+    assert_eq!((versions(0).min_version, versions(0).max_version), (0, 13));
+
+    for version in 0..=4 {
+        let request =
+            ApiVersionsRequest { client_software_name: "test".into(), client_software_version: "1".into() };
+        let Response::ApiVersions(same) = client.ask(version, request).await else { panic!() };
+        assert_eq!((same.error_code, same.api_keys.len()), (0, response.api_keys.len()));
+    }
+}
+
+#[tokio::test]
+async fn who_says_what_nobody_understands_is_hung_up_on_and_nobody_else() {
+    let broker = Broker::start().await;
+    let mut bystander = broker.connect().await;
+    let mut messages = vec![
+        // Lengths that lie.
+        i32::MAX.to_be_bytes().to_vec(),
+        (-1i32).to_be_bytes().to_vec(),
+        (100i32 << 20).wrapping_add(1).to_be_bytes().to_vec(),
+        // Too short for a header; an API that is none; versions of Produce and Fetch that are gone.
+        frame(&[0, 3]),
+        frame(&[0x7f, 0xff, 0, 0, 0, 0, 0, 1, 0xff, 0xff]),
+        frame(&[0, 0, 0, 2, 0, 0, 0, 1, 0xff, 0xff]),
+        frame(&[0, 1, 0, 3, 0, 0, 0, 1, 0xff, 0xff]),
+        // An API for brokers among themselves.
+        frame(&[0, 4, 0, 0, 0, 0, 0, 1, 0xff, 0xff]),
+        // An HTTP client.
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+        // Metadata about two thousand million topics.
+        frame(&[0, 3, 0, 12, 0, 0, 0, 1, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 7]),
+        frame(&[0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]),
+    ];
+    // A good request, and all the ways to break it off.
+    let whole = plain(&write_request(12, 1, Some("x".into()), &fetch("t", &[(0, 0)]).into()));
+    messages.extend((4..whole.len() - 1).map(|end| frame(&whole[4..end])));
+    for message in messages {
+        let mut client = broker.connect().await;
+        client.send_raw(&message).await;
+        assert_eq!(client.frame().await, None, "{:?}", &message[..message.len().min(20)]);
+    }
+    let request = MetadataRequest { topics: None, ..MetadataRequest::default() };
+    assert_eq!(bystander.metadata(12, request).await.brokers.len(), 1);
+}
+
+#[tokio::test]
+async fn bytes_at_random_do_no_harm() {
+    let seed = cauce_broker::clock::now_ms() as u64;
+    println!("seed {seed}");
+    let mut state = seed | 1;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let broker = Broker::start().await;
+    for _ in 0..300 {
+        let api = Api::ALL[random() as usize % Api::ALL.len()];
+        let (first, last) = (*api.versions().start(), *api.versions().end());
+        let version = first + (random() % (last - first + 1) as u64) as i16;
+        let mut message = [api.key().to_be_bytes(), version.to_be_bytes()].concat();
+        message.extend_from_slice(&[0, 0, 0, 1, 0xff, 0xff]);
+        let length = random() % 60;
+        // Mostly small numbers: they are more often lengths that fit.
+        message
+            .extend((0..length).map(|_| if random() % 3 > 0 { random() as u8 % 4 } else { random() as u8 }));
+        let mut client = broker.connect().await;
+        client.send_raw(&frame(&message)).await;
+        client.finish().await;
+        while client.frame().await.is_some() {}
+    }
+    assert_eq!(broker.connect().await.metadata(1, MetadataRequest::default()).await.brokers.len(), 1);
+}
+
+#[tokio::test]
+async fn a_broker_that_stops_lets_go_of_who_waits() {
+    let broker = Broker::start().await;
+    let mut client = broker.client_with("t", 1).await;
+    let request = cauce_kafka::messages::fetch::FetchRequest {
+        max_wait_ms: 60_000,
+        min_bytes: 1,
+        ..fetch("t", &[(0, 0)])
+    };
+    client.metadata(1, MetadataRequest::default()).await;
+    client.send(12, &request.into()).await;
+    broker.node.close_connections("the test is over");
+    broker.node.all_disconnected().await;
+    assert_eq!(client.frame().await, None);
+}
+
+fn frame(message: &[u8]) -> Vec<u8> {
+    [&(message.len() as i32).to_be_bytes(), message].concat()
+}
