@@ -283,10 +283,8 @@ def test_deleted_records_are_passed_over(servers, admin, connection, topic):
 def test_a_topic_has_its_own_limits_for_messages(admin, connection, topic):
     config = {"max.message.bytes": "1000"}
     admin.create_topics([NewTopic(topic, 1, 1, topic_configs=config)])
-    text = f"PRECONDITION_FAILED - a message of 2064 bytes is larger than the 1000 that max.message.bytes of topic '{topic}' allows"
     with channel_closed(406, "PRECONDITION_FAILED - a message of …"):
         confirming(connection).basic_publish("", topic, b"x" * 2000)
-    assert text
     confirming(connection).basic_publish("", topic, b"x" * 800)
 
 
