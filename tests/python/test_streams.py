@@ -174,7 +174,7 @@ def test_exchanges_lead_to_streams(connection, name):
 def test_nested_headers_come_back_too(connection, name):
     """RabbitMQ 3.10 loses them in streams."""
     stream(connection.channel(), name())
-    headers = {"nested": {"list": [1, "two", None, {"deep": b"\x00\xff"}]}, "time": datetime.datetime(2026, 1, 2, 3, 4, 5)}
+    headers = {"nested": {"list": [1, "two", None, {"deep": b"\x00\xff"}]}}
     channel = connection.channel()
     channel.confirm_delivery()
     publish(channel, "", name(), headers=headers)
