@@ -482,7 +482,7 @@ def test_a_file_with_a_mistake_ends_the_start_and_nothing_of_it_is_taken(broker_
     wrong = copy.deepcopy(DEFINITIONS)
     wrong["permissions"].append(grant("eva", "shop"))
     path = written(tmp_path, wrong)
-    started = cauce("serve", "--data", tmp_path / "data", "--amqp", "127.0.0.1:0", "--definitions", path)
+    started = cauce("serve", "--data", tmp_path / "data", "--amqp", "127.0.0.1:0", "--kafka", "none", "--definitions", path)
     assert started.returncode == 1
     expected = f"cauce: definitions file {path}: permissions of user 'eva' in vhost 'shop': no user 'eva'"
     assert started.stderr.splitlines()[-1] == expected

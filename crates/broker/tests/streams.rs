@@ -1,234 +1,211 @@
-//! Streams as consumers of AMQP see them: what is committed, in order, and still there after a power cut.
+//! The promise for topics, at every flush: power goes as the n-th flush begins, with the last write torn. What had been
+//! answered by then is there after a restart, at its offset and once.
 
 mod common;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cauce_broker::stream::{Acks, PartitionHandle, Start, StreamConsumer, StreamHandle, Wish, check};
-use cauce_broker::{ConfirmTag, Event, Link, Node, Receipts, Share};
-use cauce_core::exchange::Destination;
-use cauce_core::message::{BlockBuilder, Message, Traits};
-use cauce_core::producer::{Ending, Producer, ProducerId, TransactionVersion};
-use cauce_core::queue::Picks;
-use cauce_core::stream::{Marker, Sender};
-use cauce_core::{Table, Value};
-use cauce_log::{BatchBuilder, MemoryDisk};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use cauce_broker::clock::now_ms;
+use cauce_broker::stream::{Acks, PartitionHandle, Place, Topic, check};
+use cauce_broker::{Flush, NodeConfig};
+use cauce_core::producer::ProducerId;
+use cauce_core::topic::Overrides;
+use cauce_log::{BatchBuilder, MemoryDisk, RecordBatch};
+use common::{config, run, start, start_with};
 
-use common::{run, spec, start};
+const BATCHES: u64 = 30;
+const RECORDS: u64 = 3;
+/// About as many as fill a segment, of which none may be smaller than a MiB.
+const LARGE_BATCHES: usize = 6;
+const LARGE_BYTES: usize = 300 << 10;
 
-const NOW_MS: i64 = 1_700_000_000_000;
-const TRANSACTIONAL: i16 = 1 << 4;
-
-async fn declare(node: &Node) -> Arc<StreamHandle> {
-    let vhost = node.vhost("/").unwrap();
-    let spec = spec(&[("x-queue-type", Value::text("stream"))]);
-    let (target, saved) = vhost.declare_queue("log", spec, 0).unwrap();
-    saved.wait().await;
-    target.stream().unwrap().clone()
-}
-
-/// Somebody who publishes and consumes.
-struct Client {
-    link: Link,
-    events: UnboundedReceiver<Event>,
-}
-
-impl Client {
-    fn new() -> Client {
-        let (link, events) = unbounded_channel();
-        Client { link, events }
-    }
-
-    /// Publishes all bodies at once and waits until they are confirmed.
-    async fn publish(&mut self, node: &Node, bodies: &[&str]) {
-        let mut block = BlockBuilder::new();
-        for body in bodies {
-            let traits = Traits { arrived_ms: NOW_MS, ..Traits::default() };
-            let body = body.as_bytes();
-            block.push(Message { exchange: b"", routing_key: b"log", envelope: &[0, 0], body, traits });
-        }
-        let tags =
-            (1..).take(bodies.len()).map(|sequence| Some(ConfirmTag { channel: 1, life: 1, sequence }));
-        let receipts = Receipts::Connection { link: self.link.clone(), tags: tags.collect() };
-        let (block, picks) = (block.finish(node.memory().gauge()), Picks::Run(0..bodies.len() as u32));
-        let target = node.vhost("/").unwrap().topology().queue("log").unwrap().handle.clone();
-        target.try_publish(Share { block, picks, receipts }).expect("there is room");
-        match self.events.recv().await {
-            Some(Event::Confirmed(confirms)) => assert!(confirms.iter().all(|(_, taken)| *taken)),
-            other => panic!("not a confirm: {other:?}"),
-        }
-    }
-
-    async fn subscribe(
-        &self,
-        node: &Node,
-        stream: &Arc<StreamHandle>,
-        start: Start,
-        prefetch: u32,
-    ) -> StreamConsumer {
-        let wish = Wish { start, partition: None, prefetch };
-        stream.subscribe(node.next_consumer(), wish, self.link.clone()).await.unwrap()
-    }
-
-    /// The next messages, with their offsets.
-    async fn read(&mut self, count: usize) -> Vec<(u64, String)> {
-        let mut found = Vec::new();
-        while found.len() < count {
-            match self.events.recv().await {
-                Some(Event::Read { deliveries }) => found.extend(deliveries.into_iter().map(|to| {
-                    let body = to.delivery.block.message(to.delivery.index).body.to_vec();
-                    (to.delivery.offset, String::from_utf8(body).unwrap())
-                })),
-                other => panic!("not messages: {other:?}"),
-            }
-        }
-        found
-    }
-}
-
-fn records(offsets: impl IntoIterator<Item = u64>, prefix: &str) -> Vec<(u64, String)> {
-    offsets.into_iter().map(|offset| (offset, format!("{prefix}{offset}"))).collect()
-}
-
-/// A transaction of one batch with one record.
-async fn begin(node: &Node, partition: &PartitionHandle, id: i64, body: &str) {
-    let producer = Producer { id: ProducerId(id), epoch: 0 };
-    let mut batch = BatchBuilder::new();
-    batch.start(0, NOW_MS);
-    batch.set_producer(id, 0, 0);
-    batch.set_attributes(TRANSACTIONAL);
-    batch.push(0, NOW_MS, None, Some(&[body.as_bytes()]), &[]);
-    let charge = Arc::new(node.memory().gauge().charge(0));
-    let config = node.topics().get("log").unwrap().config();
-    let batch: Bytes = batch.finish();
-    let sender = Sender { producer, first_sequence: Some(0), transactional: true };
-    let guard = partition.verification(sender, TransactionVersion::Classic).await.unwrap();
-    let batch = check(batch, &config, NOW_MS, &charge).unwrap();
-    partition.append(batch, guard, Acks::All).answer().await.unwrap();
-}
-
-async fn end(partition: &PartitionHandle, id: i64, ending: Ending) {
-    let producer = Producer { id: ProducerId(id), epoch: 0 };
-    let marker = Marker { producer, ending, coordinator_epoch: 0, version: TransactionVersion::Classic };
-    partition.end_transaction(marker).answer().await.unwrap();
+/// What a client knew when the power went.
+#[derive(Debug, Default)]
+struct Known {
+    created: bool,
+    producer: Option<ProducerId>,
+    /// Batches, by number, with the offset of the first record.
+    stored: Vec<u64>,
+    configured: bool,
+    grown: bool,
+    trimmed: bool,
+    deleted: bool,
 }
 
 #[test]
-fn consumers_see_what_is_committed_and_no_markers() {
-    run(async {
-        let node = start(&MemoryDisk::new());
-        let stream = declare(&node).await;
-        let partition = node.topics().get("log").unwrap().partition(0).unwrap();
-        let mut client = Client::new();
-        client.publish(&node, &["m0"]).await;
-        begin(&node, &partition, 7, "aborted").await;
-        begin(&node, &partition, 8, "m2").await;
-        client.publish(&node, &["m3"]).await;
-        let _consumer = client.subscribe(&node, &stream, Start::First, 10).await;
-        assert_eq!(client.read(1).await, records([0], "m"));
-        // Nothing behind the first open transaction is decided.
-        end(&partition, 8, Ending::Commit).await;
-        tokio::task::yield_now().await;
-        assert!(client.events.try_recv().is_err());
-        end(&partition, 7, Ending::Abort).await;
-        assert_eq!(client.read(2).await, records([2, 3], "m"));
-        let mut other = Client::new();
-        let _consumer = other.subscribe(&node, &stream, Start::Offset(1), 10).await;
-        assert_eq!(other.read(2).await, records([2, 3], "m"));
-        assert_eq!(stream.status().consumers, 2);
-    });
-}
-
-#[test]
-fn credit_is_what_the_client_acknowledged() {
-    run(async {
-        let node = start(&MemoryDisk::new());
-        let stream = declare(&node).await;
-        let mut client = Client::new();
-        client.publish(&node, &["m0", "m1", "m2", "m3", "m4"]).await;
-        let consumer = client.subscribe(&node, &stream, Start::First, 2).await;
-        assert_eq!(client.read(2).await, records(0..2, "m"));
-        consumer.sent(2);
-        consumer.settled(1);
-        assert_eq!(client.read(1).await, records(2..3, "m"));
-        consumer.settled(5);
-        assert_eq!(client.read(2).await, records(3..5, "m"));
-        consumer.end().await;
-        client.publish(&node, &["m5"]).await;
-        assert!(client.events.try_recv().is_err());
-        assert_eq!(stream.status().consumers, 0);
-    });
-}
-
-#[test]
-fn a_consumer_that_does_not_read_is_not_read_for() {
-    run(async {
-        let node = start(&MemoryDisk::new());
-        let stream = declare(&node).await;
-        let mut client = Client::new();
-        let large = "x".repeat(100 << 10);
-        for _ in 0..40 {
-            client.publish(&node, &[&large]).await;
-        }
-        let before = node.memory().gauge().bytes();
-        let consumer = client.subscribe(&node, &stream, Start::First, 1000).await;
-        let mut seen = client.read(1).await.len();
-        tokio::time::timeout(std::time::Duration::from_millis(100), async {
-            loop {
-                let _ = client.events.recv().await;
-                seen += 1;
-            }
-        })
-        .await
-        .unwrap_err();
-        assert!(node.memory().gauge().bytes() - before < 1 << 20);
-        assert!(seen < 40);
-        consumer.sent(1000);
-        client.read(1).await;
-    });
-}
-
-#[test]
-fn what_was_confirmed_survives_a_power_cut_at_any_flush() {
+fn what_was_answered_survives_a_power_cut_at_any_flush() {
     let whole = MemoryDisk::new();
-    run(live(&whole, u64::MAX));
+    run(async { live(&whole, u64::MAX).await });
     let flushes = whole.syncs();
     assert!(flushes > 20, "{flushes} flushes are too few to say anything");
     for cut in 0..=flushes {
         let disk = MemoryDisk::new();
         disk.freeze_at_sync(cut);
-        let confirmed = run(live(&disk, cut));
-        run(check_image(&disk.crash((cut % 3 != 0).then_some(cut)), confirmed));
+        let known = run(async { live(&disk, cut).await });
+        let image = disk.crash((cut % 3 != 0).then_some(cut));
+        run(async { verify(&image, &known, cut).await });
     }
 }
 
-/// Declares a stream, binds it, and publishes; the number of messages confirmed while there was power.
-async fn live(disk: &MemoryDisk, cut: u64) -> u64 {
+#[test]
+fn an_answer_covers_the_segment_that_was_filled_on_the_way() {
+    for flush in [Flush::Always, Flush::Os] {
+        let disk = MemoryDisk::new();
+        run(async {
+            let node = start_with(&disk, NodeConfig { flush, ..config() });
+            let small = Overrides::parse([("segment.bytes", "1048576")]).unwrap();
+            let (topic, saved) = node.create_topic("large", 1, small).unwrap();
+            saved.wait().await;
+            for _ in 0..LARGE_BATCHES {
+                produce(&topic, &[0; LARGE_BYTES], 1, None).await;
+            }
+            if flush == Flush::Os {
+                assert_eq!(disk.syncs(), 0);
+                node.stop().await;
+            }
+        });
+        run(async {
+            let node = start(&disk.crash(None));
+            let partition = node.topics().get("large").unwrap().partition(0).unwrap();
+            assert_eq!(read(&partition).len(), LARGE_BATCHES, "{flush:?} {:?}", partition.extent());
+        });
+    }
+}
+
+#[test]
+fn what_was_deleted_does_not_come_back_in_a_topic_of_the_same_name() {
+    let disk = MemoryDisk::new();
+    run(async {
+        let node = start(&disk);
+        for value in [&b"old"[..], b"new"] {
+            let (topic, saved) = node.create_topic("orders", 1, Overrides::default()).unwrap();
+            saved.wait().await;
+            assert_eq!(produce(&topic, value, 1, None).await.first_offset, 0);
+            if value == b"old" {
+                node.delete_topic("orders").await.unwrap();
+            }
+        }
+    });
+    run(async {
+        let node = start(&disk.crash(None));
+        let partition = node.topics().get("orders").unwrap().partition(0).unwrap();
+        assert_eq!(read(&partition), [(0, b"new".to_vec())]);
+    });
+}
+
+/// A client's day: topics made and changed, numbered batches produced, records deleted, a topic deleted.
+async fn live(disk: &MemoryDisk, cut: u64) -> Known {
+    let mut known = Known::default();
+    let powered = || disk.syncs() <= cut;
     let node = start(disk);
-    declare(&node).await;
-    let vhost = node.vhost("/").unwrap();
-    vhost.bind("amq.fanout", Destination::queue("log"), "", Table::new()).unwrap().wait().await;
-    let (mut client, mut confirmed) = (Client::new(), 0);
-    for number in 0..20 {
-        client.publish(&node, &[&format!("m{number}")]).await;
-        confirmed += u64::from(disk.syncs() <= cut);
+    let (topic, saved) = node.create_topic("orders", 1, Overrides::default()).unwrap();
+    saved.wait().await;
+    known.created = powered();
+    let (doomed, saved) = node.create_topic("doomed", 1, Overrides::default()).unwrap();
+    saved.wait().await;
+    let producer = node.next_producer_id().await;
+    known.producer = powered().then_some(producer);
+    for number in 0..BATCHES {
+        let place = produce(&topic, &number.to_be_bytes(), RECORDS, Some((producer, number * RECORDS))).await;
+        if powered() {
+            known.stored.push(place.first_offset);
+        }
+        match number {
+            5 => drop(produce(&doomed, b"doomed", 1, None).await),
+            8 => {
+                let change = |overrides: Overrides, _: &_| Ok(overrides.with("segment.ms", Some("90000")));
+                node.alter_topic("orders", change, false).unwrap().wait().await;
+                known.configured = powered();
+            }
+            10 => {
+                node.add_partitions("orders", 3, false).unwrap().wait().await;
+                known.grown = powered();
+            }
+            15 => {
+                topic.partition(0).unwrap().trim(7).await;
+                node.flush().await;
+                known.trimmed = powered();
+            }
+            20 => {
+                node.delete_topic("doomed").await.unwrap();
+                known.deleted = powered();
+            }
+            _ => {}
+        }
     }
-    confirmed
+    known
 }
 
-async fn check_image(image: &MemoryDisk, confirmed: u64) {
+async fn verify(image: &MemoryDisk, known: &Known, cut: u64) {
     let node = start(image);
-    let stream = declare(&node).await;
-    let kept = stream.status().ready;
-    assert!(kept >= confirmed, "{kept} of {confirmed} are left");
-    if confirmed > 0 {
-        assert_eq!(node.vhost("/").unwrap().topology().bindings().count(), 1);
+    let next = node.next_producer_id().await;
+    assert!(known.producer.is_none_or(|before| next > before), "cut {cut}: {next:?} was given out before");
+    if known.deleted {
+        assert!(node.topics().get("doomed").is_none(), "cut {cut}");
     }
-    let mut client = Client::new();
-    let _consumer = client.subscribe(&node, &stream, Start::First, 100).await;
-    assert_eq!(client.read(kept as usize).await, records(0..kept, "m"));
-    Client::new().publish(&node, &[&format!("m{kept}")]).await;
-    assert_eq!(client.read(1).await, records(kept..kept + 1, "m"));
+    let Some(topic) = node.topics().get("orders") else {
+        return assert!(!known.created, "cut {cut}: the topic is gone");
+    };
+    assert!(!known.configured || topic.config().segment_ms == 90_000, "cut {cut}");
+    assert!(!known.grown || topic.partitions().len() == 3, "cut {cut}");
+    let partition = topic.partition(0).unwrap();
+    let log_start = partition.extent().log_start;
+    assert!(if known.trimmed { log_start == 7 } else { log_start == 0 || log_start == 7 }, "cut {cut}");
+    holds_in_order(&partition, known, cut);
+
+    // The producer did not see the answer to its next batch, and says it again.
+    let (Some(producer), number) = (known.producer, known.stored.len() as u64) else { return };
+    if number < BATCHES {
+        let again = Some((producer, number * RECORDS));
+        let place = produce(&topic, &number.to_be_bytes(), RECORDS, again).await;
+        assert_eq!(place.first_offset, number * RECORDS, "cut {cut}");
+        holds_in_order(&partition, known, cut);
+    }
+}
+
+/// Batch after batch, each with its number, and at least those that the client knows of.
+fn holds_in_order(partition: &PartitionHandle, known: &Known, cut: u64) {
+    let found = read(partition);
+    let first = partition.extent().log_start / RECORDS;
+    for (index, (offset, value)) in found.iter().enumerate() {
+        let number = first + index as u64;
+        assert_eq!((*offset, &value[..]), (number * RECORDS, &number.to_be_bytes()[..]), "cut {cut}");
+    }
+    let end = first + found.len() as u64;
+    assert!(end >= known.stored.len() as u64, "cut {cut}: {end} batches of {}", known.stored.len());
+    assert!(known.stored.iter().enumerate().all(|(number, offset)| *offset == number as u64 * RECORDS));
+}
+
+/// The first offset of each batch, and the value of its first record.
+fn read(partition: &PartitionHandle) -> Vec<(u64, Vec<u8>)> {
+    let (mut batches, extent) = (Vec::new(), partition.extent());
+    let mut from = extent.log_start;
+    while let Some(region) = partition.locate(from..extent.high_watermark, 1 << 20).unwrap() {
+        let mut left: Bytes = region.read().unwrap();
+        while !left.is_empty() {
+            let (batch, rest) = RecordBatch::parse(left).unwrap();
+            batch.verify().unwrap();
+            let value = batch.records().next().unwrap().unwrap().value.unwrap().to_vec();
+            batches.push((batch.base_offset() as u64, value));
+            left = rest;
+        }
+        from = region.next_offset as u64;
+    }
+    batches
+}
+
+/// Records with this value, from a producer with the number of its first, if any.
+async fn produce(topic: &Arc<Topic>, value: &[u8], records: u64, sender: Option<(ProducerId, u64)>) -> Place {
+    let mut builder = BatchBuilder::new();
+    builder.start(0, now_ms());
+    if let Some((producer, sequence)) = sender {
+        builder.set_producer(producer.0, 0, sequence as i32);
+    }
+    for offset in 0..records {
+        builder.push(offset as i64, now_ms(), None, Some(&[value]), &[]);
+    }
+    let charge = Arc::new(cauce_core::message::Gauge::default().charge(0));
+    let batch = check(builder.finish(), &topic.config(), now_ms(), &charge).unwrap();
+    topic.partition(0).unwrap().append(batch, None, Acks::All).answer().await.unwrap()
 }

@@ -44,8 +44,9 @@ impl SegmentIndex {
     /// Takes note of a batch written at `position` of the segment.
     pub(crate) fn add(&mut self, segment_base: i64, position: u64, batch: &[u8], interval_bytes: u32) {
         let relative_offset = (batch::last_offset(batch) - segment_base) as u32;
-        if batch::record_count(batch) > 0 {
-            let timestamp_ms = batch::max_timestamp(batch);
+        let timestamp_ms = batch::max_timestamp(batch);
+        // Records may come without a time, which is -1.
+        if batch::record_count(batch) > 0 && timestamp_ms >= 0 {
             self.first_timestamp_ms.get_or_insert(timestamp_ms);
             if self.latest.is_none_or(|latest| timestamp_ms > latest.timestamp_ms) {
                 self.latest = Some(TimeEntry { timestamp_ms, relative_offset });
@@ -76,8 +77,15 @@ impl SegmentIndex {
         Some(self.times[after.checked_sub(1)?])
     }
 
-    pub(crate) fn max_timestamp(&self) -> Option<i64> {
-        self.latest.map(|latest| latest.timestamp_ms)
+    pub(crate) fn latest(&self) -> Option<TimeEntry> {
+        self.latest
+    }
+
+    /// How much the larger of the two files may take for so many entries more, as Kafka counts it.
+    pub(crate) fn has_room_for(&self, entries: usize, bytes_max: u64) -> bool {
+        // The time index keeps room for its last entry.
+        let entries_max = (bytes_max as usize / TIME_ENTRY_BYTES).saturating_sub(1).max(1);
+        self.offsets.len() + entries <= entries_max
     }
 
     pub(crate) fn first_timestamp(&self) -> Option<i64> {
@@ -190,7 +198,7 @@ mod tests {
         assert_eq!(index.entry_for_offset(9).unwrap().position, 210);
         assert_eq!(index.entry_before_time(30), None);
         assert_eq!(index.entry_before_time(31).unwrap().relative_offset, 1);
-        assert_eq!(index.max_timestamp(), Some(40));
+        assert_eq!(index.latest().unwrap().timestamp_ms, 40);
     }
 
     #[test]

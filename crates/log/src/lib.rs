@@ -24,7 +24,7 @@ pub use disk::{Disk, DiskFile, FileDisk, FlushStrategy, MemoryDisk};
 pub use error::{BatchError, LogError};
 pub use journal::Journal;
 pub use log::{
-    AbortedTransaction, Codec, Compacted, Compaction, CompactionReport, CompactionRules, Damage, LastBatch,
-    Log, LogConfig, LogReader, Recovery, Region, StreamState,
+    AbortedTransaction, Codec, Compacted, Compaction, CompactionReport, CompactionRules, CompactionRun,
+    Damage, LastBatch, Log, LogConfig, LogReader, Pace, Recovery, Region, Replaced, StreamState, Timed,
 };
 pub use record::{Headers, Record, Records};

@@ -33,12 +33,13 @@ pub(crate) struct Segment {
     pub(crate) file: Arc<dyn DiskFile>,
     len: AtomicU64,
     index: RwLock<Index>,
-    /// The latest time of a sealed segment, once it was looked for.
-    max_timestamp: Mutex<Option<MaxTimestamp>>,
+    /// What is latest in a sealed segment, once it was looked for.
+    latest: Mutex<Option<Latest>>,
     verified: Mutex<Verified>,
 }
 
-type MaxTimestamp = Option<i64>;
+/// `None` when there is nothing with a time.
+type Latest = Option<TimeEntry>;
 
 #[derive(Debug)]
 enum Index {
@@ -111,7 +112,7 @@ impl Segment {
             file,
             len: AtomicU64::new(len),
             index: RwLock::new(index),
-            max_timestamp: Mutex::default(),
+            latest: Mutex::default(),
             verified: Mutex::default(),
         }
     }
@@ -179,21 +180,39 @@ impl Segment {
         })
     }
 
-    /// The latest time in the segment; `None` when it holds no records.
+    /// The latest time in the segment; `None` when no record has one.
     pub(crate) fn max_timestamp(&self) -> io::Result<Option<i64>> {
-        let entry = match &*self.index.read() {
-            Index::Growing(growing) => return Ok(growing.max_timestamp()),
-            Index::Sealed(files) => index::latest_time(&*files.times)?,
-        };
-        let mut known = self.max_timestamp.lock();
-        if let Some(known) = *known {
+        Ok(self.latest()?.map(|latest| latest.timestamp_ms))
+    }
+
+    /// The latest time in the segment, and where the first batch ends that holds it.
+    pub(crate) fn latest(&self) -> io::Result<Option<TimeEntry>> {
+        if let Some(known) = *self.latest.lock() {
             return Ok(known);
         }
-        let found = match entry {
-            Some(entry) if self.is_true(entry)? => Some(entry.timestamp_ms),
-            _ => self.look_for_max_timestamp()?,
+        let entry = match &*self.index.read() {
+            Index::Growing(growing) => return Ok(growing.latest()),
+            Index::Sealed(files) => index::latest_time(&*files.times)?,
         };
-        Ok(*known.insert(found))
+        let found = match entry {
+            Some(entry) if self.is_true(entry)? => Some(entry),
+            _ => self.look_for_latest()?,
+        };
+        *self.latest.lock() = Some(found);
+        Ok(found)
+    }
+
+    /// When its file was last written to, by the disk's own clock.
+    pub(crate) fn modified_ms(&self) -> io::Result<i64> {
+        self.file.modified_ms()
+    }
+
+    /// Whether the indexes may take so many entries more.
+    pub(crate) fn has_index_room_for(&self, entries: usize, bytes_max: u64) -> bool {
+        match &*self.index.read() {
+            Index::Growing(growing) => growing.has_room_for(entries, bytes_max),
+            Index::Sealed(_) => false,
+        }
     }
 
     /// The time of the first batch with records, read from the file.
@@ -272,14 +291,15 @@ impl Segment {
         Ok(false)
     }
 
-    fn look_for_max_timestamp(&self) -> io::Result<Option<i64>> {
-        let (mut scanner, mut latest) = (self.scan_all(self.base_offset..NO_OFFSET_LIMIT), None);
+    fn look_for_latest(&self) -> io::Result<Option<TimeEntry>> {
+        let (mut scanner, mut latest) = (self.scan_all(self.base_offset..NO_OFFSET_LIMIT), None::<TimeEntry>);
         while let Some(found) = scanner.next()? {
-            match found {
-                Found::Batch { batch, .. } if !batch.is_empty() => {
-                    latest = latest.max(Some(batch.max_timestamp()))
-                }
-                _ => {}
+            let Found::Batch { batch, .. } = found else { continue };
+            let timestamp_ms = batch.max_timestamp();
+            let is_later = latest.is_none_or(|latest| timestamp_ms > latest.timestamp_ms);
+            if !batch.is_empty() && timestamp_ms >= 0 && is_later {
+                let relative_offset = (batch.last_offset() - self.base_offset) as u32;
+                latest = Some(TimeEntry { timestamp_ms, relative_offset });
             }
         }
         Ok(latest)

@@ -4,12 +4,13 @@ mod common;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use bytes::Bytes;
 use cauce_log::{
-    AbortedTransaction, BatchBuilder, Codec, CompactionReport, CompactionRules, Disk, LastBatch, Log,
-    LogConfig, MemoryDisk, RecordBatch, StreamState,
+    AbortedTransaction, BatchBuilder, Codec, Compaction, CompactionReport, CompactionRules, Disk, LastBatch,
+    Log, LogConfig, MemoryDisk, RecordBatch, StreamState,
 };
 use common::{DIR, open};
 use proptest::collection::vec;
@@ -52,12 +53,111 @@ fn of_each_key_the_last_record_stays_at_its_offset() {
 }
 
 #[test]
+fn segments_are_made_and_put_in_place_one_after_the_other() {
+    let mut story = Story::new();
+    for round in 0..6 {
+        story.plain(&[("a", Some(&"x".repeat(200 + round)))]);
+        story.plain(&[(&round.to_string(), Some(&"x".repeat(50)))]);
+    }
+    story.roll();
+    let mut run = story.plan(0).unwrap().begin(&Turned, &|_| ControlFlow::Continue(())).unwrap();
+    let mut sizes = vec![story.log.size_bytes()];
+    while let Some(compacted) = run.make_next().unwrap() {
+        let replaced = story.log.install_compacted(compacted).unwrap().unwrap();
+        sizes.push(story.log.size_bytes());
+        assert_eq!(
+            replaced.bytes_before - replaced.bytes_after,
+            sizes[sizes.len() - 2] - sizes[sizes.len() - 1]
+        );
+    }
+    assert!(sizes.len() > 3 && sizes.is_sorted_by(|before, after| before > after), "{sizes:?}");
+    assert!(story.plan(0).is_some(), "until the end is remembered it is all to be done");
+    story.log.end_compaction(&run.report()).unwrap();
+    assert!(story.plan(0).is_none());
+}
+
+#[test]
+fn a_run_can_be_broken_off_at_any_byte() {
+    let mut story = Story::new();
+    for round in 0..6 {
+        story.plain(&[("a", Some(&"x".repeat(200 + round)))]);
+    }
+    story.roll();
+    let all = story.records();
+    let mut asked = 0;
+    for limit in 0.. {
+        let passed = std::cell::Cell::new(0);
+        let pace = |_| {
+            passed.set(passed.get() + 1);
+            if passed.get() > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let made = story.plan(0).unwrap().begin(&Turned, &pace).and_then(|mut run| {
+            while run.make_next()?.is_some() {}
+            Ok(())
+        });
+        asked = limit;
+        if made.is_ok() {
+            break;
+        }
+        assert_eq!(made.unwrap_err().kind(), io::ErrorKind::Interrupted);
+        assert_eq!((open(&story.disk, SEGMENT_BYTES).0.end_offset(), story.records()), (6, all.clone()));
+    }
+    assert!(asked > 6, "keys and records are both read");
+}
+
+#[test]
+fn what_a_producer_did_last_can_be_read_after_its_records_are_gone() {
+    let mut story = Story::new();
+    story.produced(5, &[("a", Some("1"))]);
+    story.plain(&[("a", Some("2"))]);
+    story.roll();
+    story.compact(0);
+    let read = story.log.reader().read(0, 1000).unwrap();
+    let told: Vec<_> = read.iter().map(|batch| (batch.producer_id(), batch.record_count())).collect();
+    assert_eq!(told, [(5, 0), (-1, 1)]);
+}
+
+#[test]
+fn times_are_found_after_a_compaction_and_a_restart() {
+    let mut story = Story::new();
+    // Batch n is of time 10 n: the latest record is one that goes.
+    for key in ["a", "b", "c", "b", "d", "c"] {
+        story.compressed(&[(key, Some("1"))]);
+        story.plain(&[("e", Some("1"))]);
+    }
+    story.roll();
+    story.compact(0);
+    let kept: Vec<_> = seen(&story.log).into_iter().map(|seen| (seen.offset, seen.timestamp_ms)).collect();
+    assert_eq!(kept.last(), Some(&(11, 110)));
+    for log in [&story.log, &open(&story.disk, SEGMENT_BYTES).0] {
+        for time in 0..130 {
+            let first = kept.iter().find(|(_, timestamp_ms)| *timestamp_ms >= time).copied();
+            assert_eq!(log.reader().offset_for_time(time, &Turned).unwrap(), first, "{time}");
+        }
+        assert_eq!(log.reader().latest_time(&Turned).unwrap(), Some((11, 110)));
+    }
+}
+
+#[test]
+fn snapshots_of_what_a_run_settled_are_gone() {
+    let mut story = Story::new();
+    story.plain(&[("a", Some("1"))]);
+    story.log.write_snapshot(1, b"before").unwrap();
+    story.plain(&[("a", Some("2"))]);
+    story.roll();
+    story.log.write_snapshot(2, b"all").unwrap();
+    story.compact(0);
+    assert_eq!(story.log.snapshots(), [2]);
+    assert_eq!(open(&story.disk, SEGMENT_BYTES).0.snapshots(), [2]);
+}
+
+#[test]
 fn what_needs_no_change_is_not_written_again() {
     let mut story = Story::new();
     story.plain(&[("a", Some("1")), ("b", Some(&"x".repeat(300)))]);
     story.roll();
-    let report = story.compact(0);
-    assert_eq!((report.bytes_before, report.bytes_after), (0, 0));
+    let (_, replaced) = story.install(story.plan(0).unwrap());
+    assert_eq!(replaced, 0);
     assert!(story.plan(0).is_none(), "all is compacted");
 }
 
@@ -176,7 +276,7 @@ fn keys_that_do_not_fit_take_several_runs() {
     story.roll();
     let mut runs = 0;
     while let Some(plan) = story.plan(0) {
-        let report = story.log.install_compaction(plan.run(&Turned).unwrap()).unwrap();
+        let (report, _) = story.install(plan);
         runs += 1;
         assert_eq!(report.is_partial, report.compacted_below < 180);
     }
@@ -253,66 +353,69 @@ fn what_was_trimmed_meanwhile_stays_away() {
         story.plain(&[("a", Some("1")), ("a", Some(&"x".repeat(200)))]);
         story.roll();
     }
-    let compacted = story.plan(0).unwrap().run(&Turned).unwrap();
+    let mut run = story.plan(0).unwrap().begin(&Turned, &|_| ControlFlow::Continue(())).unwrap();
+    let compacted = run.make_next().unwrap().unwrap();
     story.log.trim_before(2).unwrap();
     story.log.remove_retired().unwrap();
-    story.log.install_compaction(compacted).unwrap();
-    assert_eq!(story.log.start_offset(), 2);
-    assert_eq!(story.records().len(), 1);
+    assert!(story.log.install_compacted(compacted).unwrap().is_none());
+    assert_eq!((story.log.start_offset(), story.records().len()), (2, 4));
+    story.compact(0);
+    assert_eq!((story.log.start_offset(), story.records().len()), (2, 1));
     assert!(story.disk.list(Path::new(DIR)).unwrap().iter().all(|name| !name.ends_with("cleaned")));
     assert_eq!(open(&story.disk, SEGMENT_BYTES).0.start_offset(), 2);
 }
 
 #[test]
-fn a_power_cut_at_any_flush_of_a_swap_leaves_the_old_or_the_new() {
+fn a_power_cut_at_any_flush_loses_nothing_and_brings_nothing_back() {
     for torn in [None, Some(1), Some(2), Some(3), Some(4)] {
-        for is_flushed in [true, false] {
-            let mut syncs = 0;
-            while cut_at(syncs, torn, is_flushed) {
-                syncs += 1;
-            }
-            assert!(syncs > 8);
+        let mut syncs = 0;
+        while cut_at(syncs, torn) {
+            syncs += 1;
         }
+        assert!(syncs > 16, "two segments are made");
     }
 }
 
 /// Cuts the power after so many flushes of a compaction; false if it had no more.
-fn cut_at(syncs: u64, torn: Option<u64>, is_flushed: bool) -> bool {
+fn cut_at(syncs: u64, torn: Option<u64>) -> bool {
     let mut story = Story::new();
-    for round in 0..4 {
-        story.plain(&[("a", Some(&round.to_string())), ("b", Some(&round.to_string()))]);
+    for round in 0..6 {
+        let value = "x".repeat(20 * round + 1);
+        story.plain(&[("a", Some(&value)), ("gone", Some("1"))]);
         story.roll();
-        story.plain(&[("c", Some(&"x".repeat(40 * round)))]);
+        story.plain(&[(&format!("only {round}"), Some(&value))]);
     }
+    story.plain(&[("gone", None)]);
     story.roll();
     flush(&mut story.log, &story.disk);
-    let (durable_end, old) = (story.log.end_offset(), story.records());
-    if !is_flushed {
-        story.plain(&[("d", Some("not flushed"))]);
-        story.roll();
-    }
-    let all = story.records();
+    let (all, end) = (story.records(), story.log.end_offset());
     let before = story.disk.syncs();
     story.disk.freeze_at_sync(before + syncs);
     story.compact(0);
     let new = story.records();
     flush(&mut story.log, &story.disk);
     let had_more = story.disk.syncs() > before + syncs;
-    let (mut log, recovery) = open(&story.disk.crash(torn), SEGMENT_BYTES);
+
+    story.disk = story.disk.crash(torn);
+    let (log, recovery) = open(&story.disk, SEGMENT_BYTES);
+    story.log = log;
     assert!(recovery.damaged.is_empty(), "{recovery:?}");
-    let survived = records_of(&log);
-    assert!(log.end_offset() >= durable_end);
-    let is_new_or_all = |record: &String| new.contains(record) || all.contains(record);
-    assert!(survived.iter().all(is_new_or_all), "{survived:?}");
-    let promised = new.iter().filter(|record| old.contains(record));
-    promised.for_each(|record| assert!(survived.contains(record), "{record} is lost: {survived:?}"));
-    // The first group holds all of a and b but for the last round's.
-    let of_a = survived.iter().filter(|record| record.contains("a=")).count();
-    assert!(of_a == 1 || of_a == 4, "a mixture: {survived:?}");
-    assert!(log.reader().verify().unwrap().is_empty());
+    assert_eq!(story.log.end_offset(), end);
+    let survived = story.records();
+    assert!(survived.iter().all(|record| all.contains(record)), "{survived:?}");
+    assert!(new.iter().all(|record| survived.contains(record)), "{survived:?}");
+    assert!(story.log.reader().verify().unwrap().is_empty());
     let names = story.disk.list(Path::new(DIR)).unwrap();
-    assert!(names.iter().all(|name| !name.ends_with("swap")), "{names:?}");
-    log.append_assigning(&[batch_of(-1, 0, 0, 0, &[("e", Some("1"))], 0)], None).unwrap();
+    assert!(names.iter().all(|name| !name.ends_with("swap") && !name.ends_with("cleaned")), "{names:?}");
+
+    // It goes on as if nothing had been, until the tombstone is over.
+    for now_ms in [50, 1_000] {
+        story.touch();
+        story.compact(now_ms);
+        let values = story.records().into_iter().filter(|record| record.contains("gone=")).count();
+        assert_eq!(values, 0);
+    }
+    assert!(!story.records().iter().any(|record| record.contains("gone")), "{:?}", story.records());
     had_more
 }
 
@@ -485,7 +588,7 @@ impl Story {
         self.open.values().copied().min().unwrap_or(self.log.end_offset())
     }
 
-    fn plan(&self, now_ms: i64) -> Option<cauce_log::Compaction> {
+    fn plan(&self, now_ms: i64) -> Option<Compaction> {
         let producers = self.producers.values().copied().collect();
         let state =
             StreamState { stable_offset: self.stable_offset(), aborted: self.aborted.clone(), producers };
@@ -493,8 +596,20 @@ impl Story {
     }
 
     fn compact(&mut self, now_ms: i64) -> CompactionReport {
-        let compacted = self.plan(now_ms).expect("there is something to do").run(&Turned).unwrap();
-        self.log.install_compaction(compacted).unwrap()
+        let plan = self.plan(now_ms).expect("there is something to do");
+        self.install(plan).0
+    }
+
+    /// Runs a compaction, and says how many segments it made.
+    fn install(&mut self, plan: Compaction) -> (CompactionReport, usize) {
+        let mut run = plan.begin(&Turned, &|_| ControlFlow::Continue(())).unwrap();
+        let mut made = 0;
+        while let Some(compacted) = run.make_next().unwrap() {
+            self.log.install_compacted(compacted).unwrap().expect("nothing was trimmed");
+            made += 1;
+        }
+        self.log.end_compaction(&run.report()).unwrap();
+        (run.report(), made)
     }
 
     fn records(&self) -> Vec<String> {
@@ -513,7 +628,7 @@ impl Story {
     fn check_compaction(&mut self, now_ms: i64) {
         let (before, batches_before) = (self.committed(), self.all_batches());
         let Some(plan) = self.plan(now_ms) else { return };
-        let report = self.log.install_compaction(plan.run(&Turned).unwrap()).unwrap();
+        let (report, _) = self.install(plan);
         let after = self.committed();
         let below = report.compacted_below;
         let past_horizon: HashSet<i64> = batches_before
@@ -607,6 +722,10 @@ fn seen_in(batch: &RecordBatch) -> Vec<Seen> {
         }
     });
     seen.collect()
+}
+
+fn seen(log: &Log) -> Vec<Seen> {
+    batches_of(log).iter().filter(|batch| !batch.is_control()).flat_map(seen_in).collect()
 }
 
 fn records_of(log: &Log) -> Vec<String> {

@@ -183,7 +183,7 @@ impl Model {
     fn check_time(&self, log: &Log, timestamp_ms: i64) {
         let mut offsets = self.batches.iter().flat_map(offsets_of);
         let expected = offsets.find(|offset| offset * 10 >= timestamp_ms).map(|offset| (offset, offset * 10));
-        assert_eq!(log.reader().offset_for_time(timestamp_ms).unwrap(), expected);
+        assert_eq!(log.reader().offset_for_time(timestamp_ms, &common::Plain).unwrap(), expected);
     }
 
     fn check(&self, log: &Log) {

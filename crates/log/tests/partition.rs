@@ -40,7 +40,7 @@ fn an_append_time_is_that_of_all_records() {
     stored.verify().unwrap();
     assert_eq!((stored.timestamp_type(), stored.max_timestamp()), (TimestampType::LogAppend, 4711));
     assert!(stored.records().all(|record| record.unwrap().timestamp_ms == 4711));
-    assert_eq!(log.reader().offset_for_time(4000).unwrap(), Some((0, 4711)));
+    assert_eq!(log.reader().offset_for_time(4000, &common::Plain).unwrap(), Some((0, 4711)));
 }
 
 #[test]
@@ -198,7 +198,11 @@ fn a_flipped_bit_in_any_index_misleads_nobody() {
             for time in (0..280).step_by(7) {
                 let first =
                     (0..20).find(|offset| time_of(*offset) >= time).map(|offset| (offset, time_of(offset)));
-                assert_eq!(log.reader().offset_for_time(time).unwrap(), first, "{suffix} {position} {bit}");
+                assert_eq!(
+                    log.reader().offset_for_time(time, &common::Plain).unwrap(),
+                    first,
+                    "{suffix} {position} {bit}"
+                );
             }
             for offset in 0..20 {
                 assert_eq!(log.reader().read(offset, 1).unwrap()[0].base_offset(), offset);
@@ -208,6 +212,73 @@ fn a_flipped_bit_in_any_index_misleads_nobody() {
             assert_eq!(log.start_offset(), 0, "{suffix} {position} {bit}");
         }
     }
+}
+
+#[test]
+fn times_in_any_order_lead_to_the_first_that_is_late_enough() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk, 1500);
+    // 1000, 990, 980 … and now and then one far ahead; some have no time at all.
+    let time_of = |offset: i64| match offset % 10 {
+        3 => -1,
+        7 => 2000 + offset,
+        _ => 1000 - 10 * offset,
+    };
+    for offset in 0..60 {
+        let mut builder = BatchBuilder::new();
+        builder.start(offset, time_of(offset));
+        builder.push(offset, time_of(offset), None, Some(&[&[1; 20]]), &[]);
+        log.append(&builder.finish()).unwrap();
+    }
+    flush(&mut log, &disk);
+    for start in [0, 8, 33, 58] {
+        log.delete_records(start).unwrap();
+        for log in [&log, &open(&disk, 1500).0] {
+            for time in (0..2100).step_by(9) {
+                let first = (start..60).find(|offset| time_of(*offset) >= time);
+                let found = log.reader().offset_for_time(time, &common::Plain).unwrap();
+                assert_eq!(found, first.map(|offset| (offset, time_of(offset))), "{time} from {start}");
+            }
+            let latest = (start..60).max_by_key(|offset| (time_of(*offset), -offset)).unwrap();
+            let found = log.reader().latest_time(&common::Plain).unwrap();
+            assert_eq!(found, Some((latest, time_of(latest))), "from {start}");
+        }
+    }
+}
+
+#[test]
+fn an_index_that_is_full_begins_a_new_segment() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk, 1 << 20);
+    let config = LogConfig { index_interval_bytes: 0, index_bytes_max: 60, ..LogConfig::default() };
+    log.set_config(config);
+    (0..12).for_each(|offset| log.append(&batch(offset, 1, 10)).unwrap());
+    // Four entries of twelve bytes, and one is kept free for the last.
+    assert_eq!(segments(&disk), [0, 5, 10]);
+    let group: Vec<_> = (12..20).map(|offset| batch(offset, 1, 10)).collect();
+    log.append_all(&group).unwrap();
+    assert_eq!(segments(&disk), [0, 5, 10, 15]);
+    let index = common::content_of(&disk, &Path::new(DIR).join("00000000000000000005.timeindex"));
+    assert_eq!(index.len(), 48);
+}
+
+#[test]
+fn what_has_no_time_is_as_old_as_its_file() {
+    let disk = MemoryDisk::new();
+    disk.set_time(5_000);
+    let (mut log, _) = open(&disk, 200);
+    let timeless = |offset: i64| {
+        let mut builder = BatchBuilder::new();
+        builder.start(offset, -1);
+        builder.push(offset, -1, None, Some(&[&[1; 100]]), &[]);
+        builder.finish()
+    };
+    (0..3).for_each(|offset| log.append(&timeless(offset)).unwrap());
+    assert_eq!(log.retain(6_000, Some(1_000), None).unwrap(), 0);
+    disk.set_time(6_000);
+    log.append(&timeless(3)).unwrap();
+    log.retain(6_001, Some(1_000), None).unwrap();
+    assert_eq!(log.start_offset(), 3);
 }
 
 #[test]

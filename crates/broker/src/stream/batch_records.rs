@@ -15,6 +15,9 @@ const DECOMPRESSED_BYTES: usize = 16 << 10;
 /// What the room for a record is cut back to after a large one.
 const RECORD_BYTES_KEPT: usize = 1 << 20;
 
+/// A decoder that comes to an end when it gave more than a batch may hold.
+type Decompressing = BufReader<io::Take<Box<dyn Read + Send>>>;
+
 pub(super) struct BatchRecords {
     pub(super) batch: RecordBatch,
     left: i32,
@@ -25,15 +28,16 @@ pub(super) struct BatchRecords {
 
 enum Source {
     Plain { records: Bytes, at: usize },
-    Compressed(BufReader<Box<dyn Read + Send>>),
+    Compressed(Decompressing),
 }
 
 impl BatchRecords {
     pub(super) fn open(batch: RecordBatch) -> io::Result<BatchRecords> {
-        let source = match batch.compression_codec() {
-            0 => Source::Plain { records: batch.records_bytes(), at: 0 },
-            _ => {
-                let read = compression::open(&batch).map_err(io::Error::other)?;
+        let source = match (batch.compression_codec(), batch.records_bytes()) {
+            (0, records) => Source::Plain { records, at: 0 },
+            (codec, records) => {
+                let read = compression::decoder(codec, records).map_err(io::Error::other)?;
+                let read = read.take(DECOMPRESSED_BYTES_MAX);
                 Source::Compressed(BufReader::with_capacity(DECOMPRESSED_BYTES, read))
             }
         };
@@ -65,7 +69,7 @@ impl BatchRecords {
 }
 
 /// A record with its length before it.
-fn read_record(read: &mut BufReader<Box<dyn Read + Send>>, record: &mut Vec<u8>) -> io::Result<()> {
+fn read_record(read: &mut Decompressing, record: &mut Vec<u8>) -> io::Result<()> {
     let length = varint(read)?;
     if !(0..=DECOMPRESSED_BYTES_MAX as i64).contains(&length) {
         return Err(malformed("its length"));

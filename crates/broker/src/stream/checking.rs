@@ -1,5 +1,6 @@
 //! What a producer sends is checked before it is kept: bytes, counts, times, and that the records are what the header says.
 
+use std::cell::Cell;
 use std::io::{self, BufRead};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use cauce_core::topic::TopicConfig;
 use cauce_core::topic::config::TimestampType;
 use cauce_log::{self as log, BatchError, RecordBatch};
 
-use super::compression::{self, UnknownCodec};
+use super::compression::{self, DECOMPRESSED_BYTES_MAX, UnknownCodec};
 
 /// Where a batch says its format, in all of them.
 const MAGIC: usize = 16;
@@ -80,8 +81,31 @@ pub(crate) fn header_of(batch: &RecordBatch) -> Batch {
     Batch { records, timestamp_ms: batch.max_timestamp(), sender }
 }
 
-/// Checks the record set of one partition in a produce request: exactly one batch. `charge` is for the bytes.
+/// Checks the record set of one partition in a produce request: exactly one batch. `charge` is for the bytes. A batch
+/// that blows up takes its time.
 pub fn check(
+    records: Bytes,
+    config: &TopicConfig,
+    now_ms: i64,
+    charge: &Arc<Charge>,
+) -> Result<CheckedBatch, BatchRefusal> {
+    check_within(&Cell::new(DECOMPRESSED_BYTES_MAX), records, config, now_ms, charge)
+}
+
+/// The same, unless it takes more than `left` bytes decompressed; what it took is taken off.
+pub fn check_quickly(
+    left: &Cell<u64>,
+    records: Bytes,
+    config: &TopicConfig,
+    now_ms: i64,
+    charge: &Arc<Charge>,
+) -> Option<Result<CheckedBatch, BatchRefusal>> {
+    let checked = check_within(left, records, config, now_ms, charge);
+    (checked.is_ok() || left.get() > 0).then_some(checked)
+}
+
+fn check_within(
+    left: &Cell<u64>,
     records: Bytes,
     config: &TopicConfig,
     now_ms: i64,
@@ -91,7 +115,7 @@ pub fn check(
     check_size(&batch, config)?;
     batch.verify().map_err(|error| BatchRefusal::Corrupt(error.to_string()))?;
     check_header(&batch)?;
-    let max_timestamp_ms = check_records(&batch, config, now_ms)?;
+    let max_timestamp_ms = check_records(&batch, config, now_ms, left)?;
     let (batch, append_time_ms) = match config.timestamp_type {
         TimestampType::LogAppend => (batch.with_time(log::TimestampType::LogAppend, now_ms), Some(now_ms)),
         TimestampType::Create => (with_create_time(batch, max_timestamp_ms), None),
@@ -159,7 +183,12 @@ fn check_header(batch: &RecordBatch) -> Result<(), BatchRefusal> {
 }
 
 /// Goes through all records, and says the latest time among them.
-fn check_records(batch: &RecordBatch, config: &TopicConfig, now_ms: i64) -> Result<i64, BatchRefusal> {
+fn check_records(
+    batch: &RecordBatch,
+    config: &TopicConfig,
+    now_ms: i64,
+    left: &Cell<u64>,
+) -> Result<i64, BatchRefusal> {
     let mut walk =
         Walk { config, now_ms, base_timestamp: batch.base_timestamp(), max_timestamp: NO_TIMESTAMP };
     if batch.compression_codec() == 0 {
@@ -169,7 +198,7 @@ fn check_records(batch: &RecordBatch, config: &TopicConfig, now_ms: i64) -> Resu
         walk.all(&mut left, batch.record_count())?;
         return Ok(walk.max_timestamp);
     }
-    let mut read = io::BufReader::with_capacity(DECOMPRESSED_BYTES, compression::open(batch)?);
+    let mut read = io::BufReader::with_capacity(DECOMPRESSED_BYTES, compression::open(batch, left)?);
     walk.all(&mut read, batch.record_count())?;
     Ok(walk.max_timestamp)
 }

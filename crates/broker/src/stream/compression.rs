@@ -1,5 +1,6 @@
 //! Looking into compressed batches: never more than a bound in memory, never more than a bound in all.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 
 use cauce_log::RecordBatch;
@@ -8,7 +9,7 @@ use cauce_log::RecordBatch;
 pub(crate) const DECOMPRESSED_BYTES_MAX: u64 = 128 << 20;
 
 /// Before blocks that were framed by snappy-java, as Kafka's clients do; then two numbers of its version.
-const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+pub(super) const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const XERIAL_HEADER_BYTES: usize = 16;
 
 /// A codec that the batch's attributes name and nobody knows.
@@ -16,10 +17,23 @@ const XERIAL_HEADER_BYTES: usize = 16;
 #[error("compression codec {0} is not known")]
 pub struct UnknownCodec(pub u8);
 
-/// The records of a batch, as a stream that ends with an error beyond [`DECOMPRESSED_BYTES_MAX`].
-pub(crate) fn open(batch: &RecordBatch) -> Result<Box<dyn Read + Send>, UnknownCodec> {
-    let bytes = batch.records_bytes();
-    let read: Box<dyn Read + Send> = match batch.compression_codec() {
+/// The records of a batch, as a stream that ends with an error when so many bytes came and that was not all. Of
+/// what is compressed, `left` is what may still come.
+pub(crate) fn open<'l>(batch: &RecordBatch, left: &'l Cell<u64>) -> Result<Box<dyn Read + 'l>, UnknownCodec> {
+    open_records(batch.compression_codec(), batch.records_bytes(), left)
+}
+
+fn open_records(
+    codec: u8,
+    bytes: bytes::Bytes,
+    left: &Cell<u64>,
+) -> Result<Box<dyn Read + '_>, UnknownCodec> {
+    Ok(Box::new(Bounded { read: decoder(codec, bytes)?, left }))
+}
+
+/// Without a bound: it is for whoever reads to have one.
+pub(super) fn decoder(codec: u8, bytes: bytes::Bytes) -> Result<Box<dyn Read + Send>, UnknownCodec> {
+    Ok(match codec {
         0 => Box::new(io::Cursor::new(bytes)),
         1 => Box::new(flate2::read::MultiGzDecoder::new(io::Cursor::new(bytes))),
         2 => Box::new(Snappy::new(bytes)),
@@ -29,29 +43,30 @@ pub(crate) fn open(batch: &RecordBatch) -> Result<Box<dyn Read + Send>, UnknownC
             Err(error) => Box::new(Failed(Some(error))),
         },
         codec => return Err(UnknownCodec(codec)),
-    };
-    Ok(Box::new(Bounded { read, left: DECOMPRESSED_BYTES_MAX }))
+    })
 }
 
-/// The records of a batch, decompressed.
-pub(crate) fn decompress(batch: &RecordBatch) -> io::Result<Vec<u8>> {
+/// Records, decompressed.
+pub(super) fn decompress(codec: u8, records: bytes::Bytes) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
-    open(batch).map_err(io::Error::other)?.read_to_end(&mut all)?;
+    let left = Cell::new(DECOMPRESSED_BYTES_MAX);
+    open_records(codec, records, &left).map_err(io::Error::other)?.read_to_end(&mut all)?;
     Ok(all)
 }
 
-struct Bounded<R> {
+struct Bounded<'l, R> {
     read: R,
-    left: u64,
+    left: &'l Cell<u64>,
 }
 
-impl<R: Read> Read for Bounded<R> {
+impl<R: Read> Read for Bounded<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.read.read(buffer)?;
-        self.left = self.left.checked_sub(count as u64).ok_or_else(|| {
+        let left = self.left.get().checked_sub(count as u64);
+        self.left.set(left.unwrap_or(0));
+        left.map(|_| count).ok_or_else(|| {
             io::Error::other(format!("more than {DECOMPRESSED_BYTES_MAX} bytes when decompressed"))
-        })?;
-        Ok(count)
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use cauce_core::producer::{Ending, Producer, ProducerId, TransactionVersion};
 use cauce_core::stream::{Marker, Rules, Stream};
 use cauce_core::topic::{TopicConfig, TopicId};
 use cauce_kafka::internal::control::EndMarker;
-use cauce_log::{Dirty, Disk, Log, LogConfig, LogError, LogReader, RecordBatch, Recovery};
+use cauce_log::{Dirty, Disk, DiskFile, Log, LogConfig, LogError, LogReader, RecordBatch, Recovery};
 use parking_lot::RwLock;
 use tokio::sync::oneshot;
 
@@ -137,11 +137,13 @@ pub(crate) enum After {
 pub(crate) struct PartitionFiles {
     disk: Arc<dyn Disk>,
     logs: HashMap<u64, Log, foldhash::fast::RandomState>,
+    /// What is flushed with all the rest, once: see [`PartitionFiles::take_dirty`].
+    unflushed: Vec<Arc<dyn DiskFile>>,
 }
 
 impl PartitionFiles {
     pub(crate) fn new(disk: Arc<dyn Disk>) -> PartitionFiles {
-        PartitionFiles { disk, logs: HashMap::default() }
+        PartitionFiles { disk, logs: HashMap::default(), unflushed: Vec::new() }
     }
 
     /// What was written is to be flushed with `dirty`, if there is one.
@@ -193,6 +195,7 @@ impl PartitionFiles {
 
     /// Everything that was not flushed yet.
     pub(crate) fn take_dirty(&mut self, dirty: &mut Dirty) -> io::Result<()> {
+        self.unflushed.drain(..).for_each(|file| dirty.add_file(file));
         self.logs.values_mut().try_for_each(|log| {
             dirty.add(log.take_dirty()?);
             Ok(())
@@ -209,8 +212,9 @@ impl PartitionFiles {
                 let (log, _) = Log::open(self.disk.clone(), at.dir.clone(), at.log_config())?;
                 let metadata = self.disk.open(&at.dir.join(METADATA))?;
                 metadata.write_all_at(at.metadata().as_bytes(), 0)?;
-                if let Some(dirty) = dirty {
-                    dirty.add_file(metadata);
+                match dirty {
+                    Some(dirty) => dirty.add_file(metadata),
+                    None => self.unflushed.push(metadata),
                 }
                 Ok(empty.insert(log))
             }

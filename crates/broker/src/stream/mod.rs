@@ -6,6 +6,7 @@
 //! | `catalog` | making and deleting them; how they come back |
 //! | `task`, `handle`, `watch` | the task that owns a partition, and how others reach it |
 //! | `checking`, `compression` | what a producer sends, before it is kept |
+//! | `codec` | what compaction compresses again |
 //! | `reading` | what a consumer gets |
 //! | `face` | a topic as AMQP has it: published to and consumed like a queue |
 //! | `consumer`, `cursor`, `batch_records` | the task that reads for one AMQP consumer |
@@ -15,6 +16,7 @@
 mod batch_records;
 mod catalog;
 mod checking;
+mod codec;
 mod compression;
 mod consumer;
 mod cursor;
@@ -28,7 +30,7 @@ mod task;
 mod topics;
 mod watch;
 
-pub use checking::{BatchRefusal, CheckedBatch, check};
+pub use checking::{BatchRefusal, CheckedBatch, check, check_quickly};
 pub use consumer::{StreamConsumer, Wish, WishError};
 pub use cursor::Start;
 pub use face::{StreamHandle, Unfit};

@@ -1,15 +1,13 @@
 //! Reading what a partition shows. These calls read files: they are for threads that may wait.
 
+use std::io;
 use std::ops::Range;
 
-use cauce_log::{LogError, RecordBatch, Region};
+use cauce_log::{self as log, LogError, LogReader, Region};
 
-use super::compression;
+use super::codec::Compression;
 use super::handle::PartitionHandle;
 use crate::storage::report_damage;
-
-/// Kafka's word for a record without a time.
-const NO_TIMESTAMP: i64 = -1;
 
 /// The offset and time of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,39 +26,24 @@ impl PartitionHandle {
         region
     }
 
-    /// The first record below `end` that is as late as this.
-    pub fn offset_for_time(&self, timestamp_ms: i64, end: u64) -> Result<Option<Timed>, LogError> {
+    /// The first record that is as late as this, if it is below `end`.
+    pub fn offset_for_time(&self, timestamp_ms: i64, end: u64) -> io::Result<Option<Timed>> {
+        self.timed(end, |reader| reader.offset_for_time(timestamp_ms, &Compression))
+    }
+
+    /// The first record with the latest time, if it is below `end`.
+    pub fn latest_time(&self, end: u64) -> io::Result<Option<Timed>> {
+        self.timed(end, |reader| reader.latest_time(&Compression))
+    }
+
+    fn timed(
+        &self,
+        end: u64,
+        look: impl FnOnce(&LogReader) -> io::Result<Option<log::Timed>>,
+    ) -> io::Result<Option<Timed>> {
         let Some(reader) = self.reader() else { return Ok(None) };
-        let Some((offset, found_ms)) = reader.offset_for_time(timestamp_ms)? else { return Ok(None) };
-        let found = match reader.read(offset, 1)?.first() {
-            Some(batch) if batch.compression_codec() != 0 => first_in(batch, timestamp_ms)
-                .unwrap_or(Timed { offset: offset as u64, timestamp_ms: found_ms }),
-            _ => Timed { offset: offset as u64, timestamp_ms: found_ms },
-        };
-        let log_start = self.extent().log_start;
-        Ok(Some(found).filter(|found| (log_start..end).contains(&found.offset)))
+        let found =
+            look(&reader)?.map(|(offset, timestamp_ms)| Timed { offset: offset as u64, timestamp_ms });
+        Ok(found.filter(|found| found.offset < end))
     }
-
-    /// The record below `end` with the latest time. Found by asking for ever narrower times, each answered by the
-    /// indexes.
-    pub fn latest_time(&self, end: u64) -> Result<Option<Timed>, LogError> {
-        let Some(mut latest) = self.offset_for_time(NO_TIMESTAMP + 1, end)? else { return Ok(None) };
-        let mut beyond = i64::MAX;
-        while latest.timestamp_ms < beyond - 1 {
-            let middle = latest.timestamp_ms + (beyond - latest.timestamp_ms) / 2;
-            match self.offset_for_time(middle, end)? {
-                Some(later) => latest = later,
-                None => beyond = middle,
-            }
-        }
-        Ok(Some(latest))
-    }
-}
-
-/// The record in a compressed batch.
-fn first_in(batch: &RecordBatch, timestamp_ms: i64) -> Option<Timed> {
-    let records = compression::decompress(batch).ok()?;
-    let mut records = batch.records_in(&records).map_while(Result::ok);
-    let record = records.find(|record| record.timestamp_ms >= timestamp_ms)?;
-    Some(Timed { offset: record.offset as u64, timestamp_ms: record.timestamp_ms })
 }

@@ -180,6 +180,11 @@ impl DiskFile for File {
         File::set_len(self, len)
     }
 
+    fn modified_ms(&self) -> io::Result<i64> {
+        let since = self.metadata()?.modified()?.duration_since(std::time::UNIX_EPOCH);
+        Ok(since.map_or(0, |since| since.as_millis() as i64))
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         File::sync_data(self)
     }

@@ -26,6 +26,7 @@ struct State {
     /// Changes of names since, oldest first.
     unsynced_names: Vec<NameChange>,
     contents: Vec<Content>,
+    now_ms: i64,
     syncs: u64,
     syncs_until_power_cut: Option<u64>,
     power_is_cut: bool,
@@ -52,6 +53,7 @@ struct Content {
     durable_bytes: Vec<u8>,
     /// Changes since the last flush, oldest first.
     unsynced: Vec<ContentChange>,
+    modified_ms: i64,
 }
 
 enum ContentChange {
@@ -68,6 +70,11 @@ impl MemoryDisk {
     /// files and directories.
     pub fn syncs(&self) -> u64 {
         self.lock().syncs
+    }
+
+    /// Moves the clock that says when files were written to. It starts at 0.
+    pub fn set_time(&self, now_ms: i64) {
+        self.lock().now_ms = now_ms;
     }
 
     /// Lets `syncs` flushes (counted from the start of this disk) through and cuts the power when the next one
@@ -87,11 +94,14 @@ impl MemoryDisk {
         let mut names = state.durable_tree.clone();
         let kept = chance.as_mut().map_or(0, |chance| chance.up_to(state.unsynced_names.len()));
         state.unsynced_names[..kept].iter().for_each(|change| change.apply(&mut names));
-        let contents =
-            state.contents.iter().map(|content| Content::durable(content.after_crash(&mut chance)));
+        let contents = state.contents.iter().map(|content| Content {
+            modified_ms: content.modified_ms,
+            ..Content::durable(content.after_crash(&mut chance))
+        });
         let contents = contents.collect();
         let tree = reachable(&names);
-        let after = State { durable_tree: tree.clone(), tree, contents, ..State::default() };
+        let now_ms = state.now_ms;
+        let after = State { durable_tree: tree.clone(), tree, contents, now_ms, ..State::default() };
         MemoryDisk { state: Arc::new(Mutex::new(after)) }
     }
 
@@ -248,7 +258,7 @@ fn reachable(names: &Tree) -> Tree {
 
 impl Content {
     fn durable(bytes: Vec<u8>) -> Content {
-        Content { durable_bytes: bytes.clone(), bytes, unsynced: Vec::new() }
+        Content { durable_bytes: bytes.clone(), bytes, ..Content::default() }
     }
 
     fn after_crash(&self, chance: &mut Option<Chance>) -> Vec<u8> {
@@ -303,9 +313,10 @@ impl fmt::Debug for MemoryFile {
 impl MemoryFile {
     fn change(&self, change: ContentChange) {
         let mut state = self.state.lock();
-        let power_is_cut = state.power_is_cut;
+        let (power_is_cut, now_ms) = (state.power_is_cut, state.now_ms);
         let content = &mut state.contents[self.id];
         change.apply(&mut content.bytes);
+        content.modified_ms = now_ms;
         if !power_is_cut {
             content.unsynced.push(change);
         }
@@ -328,6 +339,10 @@ impl DiskFile for MemoryFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.state.lock().contents[self.id].bytes.len() as u64)
+    }
+
+    fn modified_ms(&self) -> io::Result<i64> {
+        Ok(self.state.lock().contents[self.id].modified_ms)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -50,6 +50,9 @@ pub trait DiskFile: Send + Sync + Debug {
 
     fn set_len(&self, len: u64) -> io::Result<()>;
 
+    /// When it was last written to, in milliseconds since 1970-01-01 UTC.
+    fn modified_ms(&self) -> io::Result<i64>;
+
     /// Makes the content and the length durable.
     fn sync_data(&self) -> io::Result<()>;
 

@@ -23,15 +23,17 @@ mod recovery;
 mod region;
 mod retention;
 mod snapshots;
+mod times;
 mod view;
 
 pub use compaction::{
-    AbortedTransaction, Codec, Compacted, Compaction, CompactionReport, CompactionRules, LastBatch,
-    StreamState,
+    AbortedTransaction, Codec, Compacted, Compaction, CompactionReport, CompactionRules, CompactionRun,
+    LastBatch, Pace, Replaced, StreamState,
 };
 pub use reader::LogReader;
 pub use recovery::{Damage, Recovery};
 pub use region::Region;
+pub use times::Timed;
 
 use checkpoint::Checkpoint;
 use snapshots::Snapshots;
@@ -52,6 +54,8 @@ pub struct LogConfig {
     pub segment_bytes: u64,
     /// How far apart the entries of the indexes are.
     pub index_interval_bytes: u32,
+    /// A segment one of whose indexes would grow beyond this is followed by a new one.
+    pub index_bytes_max: u64,
     /// A segment whose first batch is older than this, compared with the batch that is written, is followed by a new
     /// one.
     pub segment_ms: Option<i64>,
@@ -67,6 +71,7 @@ impl Default for LogConfig {
         LogConfig {
             segment_bytes: 16 << 20,
             index_interval_bytes: 4096,
+            index_bytes_max: 10 << 20,
             segment_ms: None,
             verify_sealed: false,
             verify_regions: true,
@@ -98,8 +103,9 @@ pub struct Log {
     retired: Vec<Arc<Segment>>,
     checkpoint: Checkpoint,
     snapshots: Snapshots,
-    /// Batches on their way to the file.
+    /// Batches on their way to the file, and how many they are.
     staged: Vec<u8>,
+    staged_batches: usize,
 }
 
 impl Log {
@@ -125,6 +131,7 @@ impl Log {
             snapshots,
             view: Arc::new(view),
             staged: Vec::new(),
+            staged_batches: 0,
             first_timestamp_ms: active.first_timestamp(),
             disk,
             dir,
@@ -243,16 +250,20 @@ impl Log {
         let end_offset = base_offset + batch::offset_count(batch);
         let timestamp_ms = append_time_ms.unwrap_or(batch::max_timestamp(batch));
         let has_records = batch::record_count(batch) > 0;
+        if self.staged_batches > 0 && !self.has_index_room() {
+            self.write_staged(base_offset)?;
+        }
         let is_late = has_records && self.is_older_than_allowed(timestamp_ms);
         if is_late || self.has_no_room_for(batch.len(), end_offset) {
             self.write_staged(base_offset)?;
             self.roll(base_offset)?;
         }
-        if has_records {
+        if has_records && timestamp_ms >= 0 {
             self.first_timestamp_ms.get_or_insert(timestamp_ms);
         }
         let start = self.staged.len();
         self.staged.extend_from_slice(batch);
+        self.staged_batches += 1;
         let staged = &mut self.staged[start..];
         batch::set_base_offset(staged, base_offset);
         batch::set_served_epoch(staged);
@@ -264,8 +275,14 @@ impl Log {
 
     fn has_no_room_for(&self, bytes: usize, end_offset: i64) -> bool {
         let filled = self.active.len_bytes() + self.staged.len() as u64;
-        let is_full = filled > 0 && filled + bytes as u64 > self.config.segment_bytes;
+        let is_full =
+            filled > 0 && (filled + bytes as u64 > self.config.segment_bytes || !self.has_index_room());
         is_full || end_offset - 1 - self.active.base_offset > RELATIVE_OFFSET_MAX
+    }
+
+    /// Whether one batch more is sure to find room: what is staged has an entry for each batch at most.
+    fn has_index_room(&self) -> bool {
+        self.active.has_index_room_for(self.staged_batches + 1, self.config.index_bytes_max)
     }
 
     fn is_older_than_allowed(&self, now_ms: i64) -> bool {
@@ -279,6 +296,7 @@ impl Log {
         }
         self.active.append(&self.staged, self.config.index_interval_bytes)?;
         self.staged.clear();
+        self.staged_batches = 0;
         self.staged.shrink_to(STAGED_BYTES_KEPT_MAX);
         self.is_dirty = true;
         self.view.set_end_offset(end_offset);

@@ -7,14 +7,14 @@ use parking_lot::Mutex;
 
 use super::recovery::{self, Damage};
 use super::view::{Placed, View};
-use crate::batch::RecordBatch;
+use crate::batch::{NO_PRODUCER_ID, RecordBatch};
 use crate::error::LogError;
 use crate::scan::Found;
 use crate::segment::Segment;
 
 /// How much is read from the disk at once, at least and at most; a larger batch is still read whole.
 const READ_CHUNK_BYTES_MIN: usize = 4 << 10;
-const READ_CHUNK_BYTES_MAX: usize = 1 << 20;
+pub(super) const READ_CHUNK_BYTES_MAX: usize = 1 << 20;
 
 /// A view of a log that many may share. Each clone remembers where it read last and goes on there without a search.
 #[derive(Debug)]
@@ -55,7 +55,8 @@ impl LogReader {
         self.view.size_bytes()
     }
 
-    /// The batches from the one that holds `from_offset` on, or the next one when no batch does. Batches come whole:
+    /// The batches from the one that holds `from_offset` on, or the next one when no batch does; one that lost all its
+    /// records to compaction is among them if it tells what a producer did last. Batches come whole:
     /// the first whatever its size, others as long as all fit in `max_bytes`. At the end of the log there are none.
     /// Damage is noticed (see [`LogReader::take_damage`]) and gone around.
     pub fn read(&self, from_offset: i64, max_bytes: usize) -> Result<Vec<RecordBatch>, LogError> {
@@ -67,21 +68,6 @@ impl LogReader {
             }
             placed = self.view.segment_at(placed.offset_limit)?;
         }
-    }
-
-    /// The first record at or after a time, with its own time. Of a compressed batch, which this crate does not look
-    /// into, the first offset and the earliest time it can have.
-    pub fn offset_for_time(&self, timestamp_ms: i64) -> Result<Option<(i64, i64)>, LogError> {
-        for placed in self.view.all() {
-            let is_earlier = placed.segment.max_timestamp()?.is_some_and(|latest| latest < timestamp_ms);
-            if is_earlier {
-                continue;
-            }
-            if let Some(found) = self.find_time(&placed, timestamp_ms)? {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
     }
 
     /// Reads the whole log and returns all the damage in it.
@@ -127,7 +113,7 @@ impl LogReader {
                     whole_from = bytes.end;
                     self.view.notice(Damage::new(&segment.path, bytes, offsets));
                 }
-                Some(Found::Batch { batch, .. }) if batch.last_offset() < from || batch.is_empty() => {}
+                Some(Found::Batch { batch, .. }) if batch.last_offset() < from || is_gap(&batch) => {}
                 Some(Found::Batch { batch, .. }) if batch.base_offset() >= end_offset => break,
                 Some(Found::Batch { position, batch }) => {
                     bytes_read += batch.len_bytes();
@@ -154,35 +140,9 @@ impl LogReader {
         }
         placed.segment.position_before(from)
     }
-
-    fn find_time(&self, placed: &Placed, timestamp_ms: i64) -> Result<Option<(i64, i64)>, LogError> {
-        let segment = &placed.segment;
-        let end_offset = self.end_offset();
-        let from = segment.offset_before_time(timestamp_ms)?;
-        let (position, offset) = segment.position_before(from)?;
-        let mut scanner = segment.scan(position, offset..placed.offset_limit, READ_CHUNK_BYTES_MAX);
-        while let Some(found) = scanner.next()? {
-            match found {
-                Found::Damage { bytes, offsets, .. } => {
-                    self.view.notice(Damage::new(&segment.path, bytes, offsets));
-                }
-                Found::Batch { batch, .. } if batch.base_offset() >= end_offset => break,
-                Found::Batch { batch, .. } if batch.is_empty() => {}
-                Found::Batch { batch, .. } if batch.max_timestamp() >= timestamp_ms => {
-                    return Ok(Some(first_at_or_after(&batch, timestamp_ms)));
-                }
-                Found::Batch { .. } => {}
-            }
-        }
-        Ok(None)
-    }
 }
 
-fn first_at_or_after(batch: &RecordBatch, timestamp_ms: i64) -> (i64, i64) {
-    let records = batch.records().map_while(Result::ok);
-    let mut late_enough = records.filter(|record| record.timestamp_ms >= timestamp_ms);
-    match late_enough.next() {
-        Some(record) => (record.offset, record.timestamp_ms),
-        None => (batch.base_offset(), timestamp_ms.max(batch.base_timestamp())),
-    }
+/// Whether a batch is there for its offsets alone. What compaction emptied may still tell what its producer did last.
+fn is_gap(batch: &RecordBatch) -> bool {
+    batch.is_empty() && batch.producer_id() == NO_PRODUCER_ID
 }

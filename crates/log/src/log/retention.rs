@@ -9,6 +9,7 @@ use super::Log;
 use super::checkpoint::Known;
 use super::view::Placed;
 use crate::error::LogError;
+use crate::segment::Segment;
 
 impl Log {
     /// Removes the segments whose records are all below `offset` and returns how many bytes that freed. When the
@@ -36,7 +37,7 @@ impl Log {
     }
 
     /// Removes the segments that are older than `retention_ms`, and as many more as leave at least
-    /// `retention_bytes`. Returns how many bytes that freed.
+    /// `retention_bytes`. Returns how many bytes that freed. What has no time is as old as its file.
     pub fn retain(
         &mut self,
         now_ms: i64,
@@ -44,18 +45,19 @@ impl Log {
         retention_bytes: Option<u64>,
     ) -> io::Result<u64> {
         let oldest_ms = retention_ms.map(|retention| now_ms.saturating_sub(retention));
-        // A sealed segment without a time holds no records.
-        let is_expired =
-            |latest: Option<i64>| oldest_ms.is_some_and(|oldest| latest.is_none_or(|latest| latest < oldest));
-        let latest_ms = self.active.max_timestamp()?;
-        if latest_ms.is_some() && is_expired(latest_ms) {
+        let is_expired = |segment: &Segment| match (oldest_ms, segment.max_timestamp()?) {
+            (None, _) => Ok(false),
+            (Some(oldest_ms), Some(latest_ms)) => Ok(latest_ms < oldest_ms),
+            (Some(oldest_ms), None) => Ok::<_, io::Error>(segment.modified_ms()? < oldest_ms),
+        };
+        if self.active.len_bytes() > 0 && is_expired(&self.active)? {
             self.start_empty_segment()?;
         }
         let mut surplus = retention_bytes.map_or(0, |kept| self.size_bytes().saturating_sub(kept));
         self.remove_segments_while(|placed| {
             let bytes = placed.segment.len_bytes();
             let is_surplus = bytes <= surplus;
-            let may_go = bytes == 0 || is_surplus || is_expired(placed.segment.max_timestamp()?);
+            let may_go = bytes == 0 || is_surplus || is_expired(&placed.segment)?;
             surplus = surplus.saturating_sub(bytes);
             Ok(may_go)
         })

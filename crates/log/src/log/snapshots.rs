@@ -89,6 +89,14 @@ impl Snapshots {
         Ok(())
     }
 
+    /// Removes those of lower offsets without waiting for a flush.
+    pub(super) fn remove_below(&mut self, disk: &dyn Disk, dir: &Path, offset: i64) -> io::Result<()> {
+        let kept = self.offsets.split_off(self.offsets.partition_point(|other| *other < offset));
+        let old = mem::replace(&mut self.offsets, kept);
+        self.dirty.retain(|dirty| *dirty >= offset);
+        old.iter().try_for_each(|old| disk.remove_file(&path_of(dir, *old, SUFFIX)))
+    }
+
     fn take_old(&mut self, dir: &Path) -> impl Iterator<Item = PathBuf> {
         let old = self.offsets.len().saturating_sub(KEPT);
         self.offsets.drain(..old).map(|offset| path_of(dir, offset, SUFFIX))

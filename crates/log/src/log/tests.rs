@@ -236,7 +236,7 @@ fn retention_by_size_keeps_at_least_that_much() {
 #[test]
 fn a_time_leads_to_the_first_record_at_or_after_it() {
     let disk = MemoryDisk::new();
-    let find_in = |log: &Log, timestamp_ms| log.reader().offset_for_time(timestamp_ms).unwrap();
+    let find_in = |log: &Log, timestamp_ms| log.reader().offset_for_time(timestamp_ms, &Plain).unwrap();
     for log in [filled(&disk, 10), open(&disk).0] {
         let find = |timestamp_ms| find_in(&log, timestamp_ms);
         assert_eq!(find(-5), Some((0, 0)));
@@ -255,7 +255,7 @@ fn a_time_leads_into_the_middle_of_a_batch() {
     builder.start(0, 100);
     (0..5).for_each(|offset| builder.push(offset, 100 + offset * 10, None, None, &[]));
     log.append(&builder.finish()).unwrap();
-    assert_eq!(log.reader().offset_for_time(115).unwrap(), Some((2, 120)));
+    assert_eq!(log.reader().offset_for_time(115, &Plain).unwrap(), Some((2, 120)));
 }
 
 #[test]
@@ -341,7 +341,10 @@ fn damaged_or_missing_indexes_cost_time_only() {
     assert_eq!(read_all(&log).len(), 10);
     for offset in 0..10 {
         assert_eq!(log.reader().read(offset, 1).unwrap()[0].base_offset(), offset);
-        assert_eq!(log.reader().offset_for_time(offset * 1000).unwrap(), Some((offset, offset * 1000)));
+        assert_eq!(
+            log.reader().offset_for_time(offset * 1000, &Plain).unwrap(),
+            Some((offset, offset * 1000))
+        );
     }
     assert!(log.reader().take_damage().is_empty());
     assert_eq!(log.retain(100_000, None, Some(0)).unwrap(), 900);
@@ -369,7 +372,7 @@ fn a_gap_on_disk_is_a_batch_without_records() {
     assert_eq!((gap.base_offset(), gap.next_offset(), gap.len_bytes()), (1, 5, 61));
     assert_eq!((gap.record_count(), gap.records().count(), gap.max_timestamp()), (0, 0, -1));
     assert_eq!(read_all(&log), [batch(0), batch(5)]);
-    assert_eq!(log.reader().offset_for_time(-1).unwrap(), Some((0, 0)));
+    assert_eq!(log.reader().offset_for_time(-1, &Plain).unwrap(), Some((0, 0)));
 }
 
 #[test]
@@ -529,4 +532,17 @@ fn change_byte(file: &dyn DiskFile, position: u64, bits: u8) {
     let mut byte = [0];
     file.read_at(&mut byte, position).unwrap();
     file.write_all_at(&[byte[0] ^ bits], position).unwrap();
+}
+
+/// Knows no compression.
+struct Plain;
+
+impl Codec for Plain {
+    fn decompress(&self, _codec: u8, _records: &[u8]) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn compress(&self, _codec: u8, _records: &[u8]) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }

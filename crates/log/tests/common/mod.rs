@@ -2,11 +2,12 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cauce_log::{BatchBuilder, Disk, Log, LogConfig, LogReader, MemoryDisk, RecordBatch, Recovery};
+use cauce_log::{BatchBuilder, Codec, Disk, Log, LogConfig, LogReader, MemoryDisk, RecordBatch, Recovery};
 
 pub const DIR: &str = "vhost/queue";
 
@@ -59,4 +60,17 @@ pub fn content_of(disk: &MemoryDisk, path: &Path) -> Vec<u8> {
     let mut content = vec![0; file.len().unwrap() as usize];
     file.read_at(&mut content, 0).unwrap();
     content
+}
+
+/// Knows no compression.
+pub struct Plain;
+
+impl Codec for Plain {
+    fn decompress(&self, _codec: u8, _records: &[u8]) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn compress(&self, _codec: u8, _records: &[u8]) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }

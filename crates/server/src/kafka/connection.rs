@@ -187,7 +187,7 @@ impl Connection {
         match request {
             Request::Produce(request) => {
                 self.produces = true;
-                let producing = produce::begin(&call, request, &frame.charge);
+                let producing = produce::begin(&call, request, &frame.charge).await;
                 self.under_way_bytes += bytes;
                 self.under_way.push_back(UnderWay { header, bytes, producing });
                 Ok(())

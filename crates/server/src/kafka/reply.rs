@@ -4,8 +4,12 @@ use std::io::{self, IoSlice};
 
 use cauce_kafka::{Encoded, Response, Splice};
 use cauce_log::Region;
+use rustix::net::{SendAncillaryBuffer, SendFlags};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+
+/// Pieces that the system takes at once.
+const SLICES_MAX: usize = 1024;
 
 /// An answer, and the parts of files it refers to, in the order in which they are spliced in.
 #[derive(Debug)]
@@ -33,26 +37,34 @@ pub(super) async fn send(stream: &TcpStream, message: &Encoded, regions: &[Regio
             Splice::Elsewhere(length) => {
                 let region = regions.next().expect("a region for each splice that is elsewhere");
                 debug_assert_eq!(region.bytes, *length as u64);
-                write_all(stream, std::mem::take(&mut pending)).await?;
+                write_all(stream, std::mem::take(&mut pending), Then::More).await?;
                 send_region(stream, region).await?;
             }
         }
     }
     pending.push(&message.bytes[at..]);
-    write_all(stream, pending).await
+    write_all(stream, pending, Then::Nothing).await
 }
 
-async fn write_all(stream: &TcpStream, mut pieces: Vec<&[u8]>) -> io::Result<()> {
+/// What comes after some bytes: if more does, they need no packet of their own.
+enum Then {
+    More,
+    Nothing,
+}
+
+async fn write_all(stream: &TcpStream, mut pieces: Vec<&[u8]>, then: Then) -> io::Result<()> {
+    let flags = match then {
+        Then::More => SendFlags::MORE,
+        Then::Nothing => SendFlags::empty(),
+    };
     pieces.retain(|piece| !piece.is_empty());
     let mut slices: Vec<IoSlice<'_>> = pieces.into_iter().map(IoSlice::new).collect();
     let mut left = &mut slices[..];
     while !left.is_empty() {
-        stream.writable().await?;
-        match stream.try_write_vectored(left) {
-            Ok(count) => IoSlice::advance_slices(&mut left, count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
+        let slices = &left[..left.len().min(SLICES_MAX)];
+        let send = || Ok(rustix::net::sendmsg(stream, slices, &mut SendAncillaryBuffer::default(), flags)?);
+        let count = stream.async_io(Interest::WRITABLE, send).await?;
+        IoSlice::advance_slices(&mut left, count);
     }
     Ok(())
 }
@@ -61,7 +73,7 @@ async fn write_all(stream: &TcpStream, mut pieces: Vec<&[u8]>) -> io::Result<()>
 async fn send_region(stream: &TcpStream, region: &Region) -> io::Result<()> {
     let Some(file) = region.fd() else {
         let bytes = region.read()?;
-        return write_all(stream, vec![&bytes]).await;
+        return write_all(stream, vec![&bytes], Then::Nothing).await;
     };
     let (mut position, end) = (region.position, region.position + region.bytes);
     while position < end {

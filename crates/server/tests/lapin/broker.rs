@@ -25,7 +25,7 @@ impl Broker {
     /// On the same data and the same port as before.
     pub(crate) fn start_again(&mut self) {
         let mut process = Command::new(env!("CARGO_BIN_EXE_cauce"))
-            .args(["serve", "--print-ports", "--amqp", &self.address, "--data"])
+            .args(["serve", "--print-ports", "--amqp", &self.address, "--kafka", "none", "--data"])
             .arg(self.data.path())
             .env("CAUCE_LOG", "warn")
             .stdin(Stdio::null())

@@ -105,6 +105,22 @@ fn what_blows_up_is_refused_before_it_does() {
 }
 
 #[test]
+fn what_takes_long_is_left_to_those_who_have_the_time() {
+    let config = TopicConfig::default();
+    let charge = Arc::new(Gauge::default().charge(0));
+    let quickly = |left: &Cell<u64>, batch: Bytes| check_quickly(left, batch, &config, NOW_MS, &charge);
+    for codec in [GZIP, SNAPPY, LZ4, ZSTD] {
+        let bytes = three().len() as u64 - HEADER_BYTES as u64;
+        let left = Cell::new(2 * bytes - 1);
+        assert!(quickly(&left, compressed(codec)).unwrap().is_ok());
+        assert_eq!(left.get(), bytes - 1);
+        assert!(quickly(&left, compressed(codec)).is_none(), "{codec}");
+        // What need not be opened can always be checked.
+        assert!(quickly(&left, three()).unwrap().is_ok());
+    }
+}
+
+#[test]
 fn garbage_where_records_should_be_is_refused() {
     for codec in [0, GZIP, SNAPPY, LZ4, ZSTD] {
         for garbage in

@@ -13,6 +13,9 @@ use crate::segment::{IndexFiles, LOG_SUFFIX, OFFSET_INDEX_SUFFIX, Segment, TIME_
 
 const WRITE_BYTES: usize = 1 << 20;
 
+/// Flushed as it grows: flushing much at once would make everybody else wait who flushes.
+const FLUSH_BYTES: u64 = 4 << 20;
+
 /// Takes the segments `sources`, one after the other.
 #[derive(Debug)]
 pub(super) struct Cleaned {
@@ -22,6 +25,7 @@ pub(super) struct Cleaned {
     is_changed: bool,
     file: Arc<dyn DiskFile>,
     written: u64,
+    flushed: u64,
     buffer: Vec<u8>,
     index: SegmentIndex,
     interval_bytes: u32,
@@ -52,6 +56,7 @@ impl Cleaned {
             is_changed: false,
             file,
             written: 0,
+            flushed: 0,
             buffer: Vec::new(),
             index: SegmentIndex::default(),
             interval_bytes,
@@ -101,7 +106,7 @@ impl Cleaned {
     pub(super) fn go_back(&mut self, mark: Mark) -> io::Result<()> {
         self.write_buffer()?;
         self.file.set_len(mark.len)?;
-        self.written = mark.len;
+        (self.written, self.flushed) = (mark.len, self.flushed.min(mark.len));
         (self.index, self.gap, self.is_changed) = (mark.index, mark.gap, mark.is_changed);
         Ok(())
     }
@@ -145,6 +150,10 @@ impl Cleaned {
         self.file.write_all_at(&self.buffer, self.written)?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
+        if self.written - self.flushed >= FLUSH_BYTES {
+            self.file.sync_data()?;
+            self.flushed = self.written;
+        }
         Ok(())
     }
 }

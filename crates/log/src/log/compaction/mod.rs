@@ -1,8 +1,8 @@
 //! Compaction: of the records of one key the last is kept, as Kafka's log cleaner does it.
 //!
-//! [`Log::plan_compaction`] looks whether there is enough to do, [`Compaction::run`] does it beside the log, on any
-//! thread, and [`Log::install_compaction`] puts what came of it in place. Offsets stay, and so does the order. The
-//! segments that a run leaves out are sealed: the active one never changes.
+//! [`Log::plan_compaction`] looks whether there is enough to do, [`CompactionRun`] does it beside the log, on any thread,
+//! and [`Log::install_compacted`] puts what came of it in place, one segment after the other. Offsets stay, and so does
+//! the order. The active segment never changes.
 //!
 //! | module           | what it holds                                                 |
 //! |------------------|---------------------------------------------------------------|
@@ -13,7 +13,9 @@
 //! | [`cleaned`]      | the new segment while it is written                           |
 //! | [`swap`]         | how it takes the place of the old ones                        |
 
+use std::fmt;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -36,7 +38,8 @@ mod transactions;
 
 use cleaned::{Cleaned, Finished};
 use key_map::KeyMap;
-use selection::{Fate, Selection, records_of};
+pub(super) use selection::records_of;
+use selection::{Fate, Selection};
 use transactions::Transactions;
 
 const SCAN_CHUNK_BYTES: usize = 1 << 20;
@@ -118,28 +121,47 @@ pub struct Compaction {
     limit: i64,
 }
 
-/// What a run made, not yet part of the log.
-#[derive(Debug)]
-pub struct Compacted {
-    finished: Vec<Finished>,
-    report: CompactionReport,
+/// A run under way. It makes one segment after the other; each is installed before the next is made, so a run needs room
+/// for one.
+pub struct CompactionRun<'a> {
+    of: Compaction,
+    selection: Selection<'a>,
+    pace: &'a Pace<'a>,
+    /// How many of the segments were dealt with.
+    passed: usize,
 }
 
+/// Asked for as many bytes as were read or written since; a break ends the run with [`io::ErrorKind::Interrupted`].
+pub type Pace<'a> = dyn Fn(u64) -> ControlFlow<()> + 'a;
+
+/// What a run made, not yet part of the log.
+#[derive(Debug)]
+pub struct Compacted(Finished);
+
+/// What was replaced. The files that are gone take their space until this is dropped, which may take a while.
+#[derive(Debug)]
+pub struct Replaced {
+    pub bytes_before: u64,
+    pub bytes_after: u64,
+    _sources: Vec<Arc<Segment>>,
+}
+
+/// How far a run came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CompactionReport {
     /// Below this offset no key has two records that both were there when the run began.
     pub compacted_below: i64,
     /// Whether the keys did not fit: the next run has something to do at once.
     pub is_partial: bool,
-    /// Of the segments that were replaced.
-    pub bytes_before: u64,
-    pub bytes_after: u64,
     /// Batches that stay because their records could not be read.
     pub unreadable_batches: u64,
+    /// Whether something is damaged, and stays.
+    pub is_damaged: bool,
 }
 
 impl Log {
-    /// What is to be compacted, if it is time.
+    /// What is to be compacted, if it is time. All below the stable offset must be flushed before the run begins: what
+    /// it leaves out is gone then.
     pub fn plan_compaction(
         &self,
         rules: &CompactionRules,
@@ -173,36 +195,40 @@ impl Log {
         }))
     }
 
-    /// Puts compacted segments in place. Readers that are in an old one finish it. Flushes names, up to three times:
-    /// afterwards all of it is durable. What was trimmed meanwhile is left out.
-    pub fn install_compaction(&mut self, compacted: Compacted) -> Result<CompactionReport, LogError> {
-        let Compacted { finished, mut report } = compacted;
-        let (current, outdated): (Vec<_>, Vec<_>) =
-            finished.into_iter().partition(|finished| self.view.holds(&finished.sources));
-        for finished in &outdated {
-            swap::discard(&*self.disk, &self.dir, finished.segment.base_offset)?;
+    /// Puts a compacted segment in place. Readers that are in an old one finish it. Flushes names, up to three times:
+    /// afterwards all of it is durable. `None` when what it was made of was trimmed meanwhile: the run is void then, as
+    /// what it made next would count on this.
+    pub fn install_compacted(&mut self, compacted: Compacted) -> Result<Option<Replaced>, LogError> {
+        let Finished { sources, segment } = compacted.0;
+        if !self.view.holds(&sources) {
+            swap::discard(&*self.disk, &self.dir, segment.base_offset)?;
+            return Ok(None);
         }
-        if !current.is_empty() {
-            let offsets = |finished: &Finished| {
-                let last = finished.sources.last().expect("it was made from something");
-                finished.segment.base_offset..self.view.limit_of(last)
-            };
-            swap::swap(&*self.disk, &self.dir, &current.iter().map(offsets).collect::<Vec<_>>())?;
+        let last = sources.last().expect("it was made from something");
+        swap::swap(&*self.disk, &self.dir, &(segment.base_offset..self.view.limit_of(last)))?;
+        self.view.replace(&sources, segment.clone());
+        let replaced = Replaced {
+            bytes_before: sources.iter().map(|source| source.len_bytes()).sum(),
+            bytes_after: segment.len_bytes(),
+            _sources: sources,
+        };
+        // It is flushed, but the recovery point may have to move beyond it.
+        let is_source = |of: &Arc<Segment>| replaced._sources.iter().any(|source| Arc::ptr_eq(source, of));
+        if self.unflushed.extract_if(.., |unflushed| is_source(unflushed)).count() > 0 {
+            self.unflushed.push(segment);
         }
-        for Finished { sources, segment } in current {
-            report.bytes_before += sources.iter().map(|source| source.len_bytes()).sum::<u64>();
-            report.bytes_after += segment.len_bytes();
-            self.view.replace(&sources, segment.clone());
-            // It is flushed, but the recovery point may have to move beyond it.
-            let is_source = |of: &Arc<Segment>| sources.iter().any(|source| Arc::ptr_eq(source, of));
-            if self.unflushed.extract_if(.., |unflushed| is_source(unflushed)).count() > 0 {
-                self.unflushed.push(segment);
-            }
-        }
+        Ok(Some(replaced))
+    }
+
+    /// Remembers how far a run came, of which all is installed. Kept from the next flush on.
+    ///
+    /// Snapshots below go: what they knew of may be settled by batches that the run left out.
+    pub fn end_compaction(&mut self, report: &CompactionReport) -> Result<(), LogError> {
         let known = self.checkpoint.known();
         let compacted_below = report.compacted_below.max(known.compacted_below);
-        self.checkpoint.set(&self.disk, &self.dir, Known { compacted_below, ..known })?;
-        Ok(report)
+        self.snapshots.remove_below(&*self.disk, &self.dir, compacted_below)?;
+        self.has_new_names = true;
+        self.checkpoint.set(&self.disk, &self.dir, Known { compacted_below, ..known })
     }
 }
 
@@ -236,11 +262,11 @@ fn waits_too_long(dirty: &[&Placed], rules: &CompactionRules, now_ms: i64) -> io
 }
 
 impl Compaction {
-    /// Reads what was not compacted for its keys, then writes all anew that loses something.
-    pub fn run(self, codec: &dyn Codec) -> Result<Compacted, LogError> {
+    /// Reads what was not compacted for its keys.
+    pub fn begin<'a>(self, codec: &'a dyn Codec, pace: &'a Pace<'a>) -> io::Result<CompactionRun<'a>> {
         let transactions = Transactions::new(&self.state);
-        let (keys, below) = self.read_keys(&transactions, codec)?;
-        let mut selection = Selection {
+        let (keys, below) = self.read_keys(&transactions, codec, pace)?;
+        let selection = Selection {
             keys,
             transactions,
             below,
@@ -250,18 +276,16 @@ impl Compaction {
             unreadable: 0,
             is_uncertain: false,
         };
-        let finished = self.write_anew(&mut selection)?;
-        let report = CompactionReport {
-            compacted_below: below,
-            is_partial: below < self.limit,
-            unreadable_batches: selection.unreadable,
-            ..CompactionReport::default()
-        };
-        Ok(Compacted { finished, report })
+        Ok(CompactionRun { of: self, selection, pace, passed: 0 })
     }
 
     /// The keys of what was not compacted yet, as far as they fit, and how far that is.
-    fn read_keys(&self, transactions: &Transactions, codec: &dyn Codec) -> io::Result<(KeyMap, i64)> {
+    fn read_keys(
+        &self,
+        transactions: &Transactions,
+        codec: &dyn Codec,
+        pace: &Pace<'_>,
+    ) -> io::Result<(KeyMap, i64)> {
         let mut keys = KeyMap::new(self.rules.keys_bytes_max);
         for placed in self.segments.iter().filter(|placed| placed.offset_limit > self.compacted_below) {
             let from = self.compacted_below.max(placed.segment.base_offset);
@@ -279,69 +303,114 @@ impl Compaction {
                 if !batch.is_control() && !transactions.is_aborted(&batch) {
                     add_keys(&mut keys, &batch, codec);
                 }
+                keep_pace(pace, batch.len_bytes())?;
             }
         }
         Ok((keys, self.limit))
     }
+}
 
-    /// Small neighbours become one segment. One that is damaged stays as it is.
-    fn write_anew(&self, selection: &mut Selection<'_>) -> io::Result<Vec<Finished>> {
-        let (disk, dir) = (&*self.disk, &*self.dir);
-        let mut finished = Vec::new();
-        let (mut open, below): (Option<Cleaned>, _) = (None, selection.below);
-        for placed in self.segments.iter().filter(|placed| placed.segment.base_offset < below) {
-            if let Some(full) = open.take_if(|cleaned| !self.has_room_for(cleaned, placed)) {
-                finished.extend(full.finish(disk, dir)?);
+impl fmt::Debug for CompactionRun<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("CompactionRun").field("of", &self.of).field("passed", &self.passed).finish()
+    }
+}
+
+impl CompactionRun<'_> {
+    /// Makes the next segment that loses something, to be installed before the one after it is made. Small neighbours
+    /// become one, one that is damaged stays as it is. `None` when all are made.
+    pub fn make_next(&mut self) -> io::Result<Option<Compacted>> {
+        loop {
+            let Some(cleaned) = self.clean_next()? else { return Ok(None) };
+            if let Some(finished) = cleaned.finish(&*self.of.disk, &self.of.dir)? {
+                return Ok(Some(Compacted(finished)));
             }
+        }
+    }
+
+    pub fn report(&self) -> CompactionReport {
+        CompactionReport {
+            compacted_below: self.selection.below,
+            is_partial: self.selection.below < self.of.limit,
+            unreadable_batches: self.selection.unreadable,
+            is_damaged: self.selection.is_uncertain,
+        }
+    }
+
+    /// Takes as many segments as become one.
+    fn clean_next(&mut self) -> io::Result<Option<Cleaned>> {
+        let mut open: Option<Cleaned> = None;
+        while let Some(placed) = self.next_segment() {
+            if open.as_ref().is_some_and(|cleaned| !self.of.has_room_for(cleaned, &placed)) {
+                return Ok(open);
+            }
+            self.passed += 1;
             let mut cleaned = match open.take() {
                 Some(cleaned) => cleaned,
-                None => {
-                    let base_offset = placed.segment.base_offset;
-                    Cleaned::create(disk, dir, base_offset, self.config.index_interval_bytes)?
-                }
+                None => Cleaned::create(
+                    &*self.of.disk,
+                    &self.of.dir,
+                    placed.segment.base_offset,
+                    self.of.config.index_interval_bytes,
+                )?,
             };
             let mark = cleaned.mark();
-            if self.clean(placed, selection, &mut cleaned)? {
-                cleaned.sources.push(placed.segment.clone());
+            if self.clean(&placed, &mut cleaned)? {
+                cleaned.sources.push(placed.segment);
                 open = Some(cleaned);
                 continue;
             }
             cleaned.go_back(mark)?;
-            finished.extend(cleaned.finish(disk, dir)?);
+            return Ok(Some(cleaned));
         }
-        if let Some(last) = open {
-            finished.extend(last.finish(disk, dir)?);
-        }
-        Ok(finished)
+        Ok(open)
     }
 
-    fn has_room_for(&self, cleaned: &Cleaned, placed: &Placed) -> bool {
-        let bytes = cleaned.source_bytes() + placed.segment.len_bytes();
-        let offsets = placed.offset_limit - 1 - cleaned.base_offset;
-        bytes <= self.config.segment_bytes && offsets <= RELATIVE_OFFSET_MAX
+    fn next_segment(&self) -> Option<Placed> {
+        self.of
+            .segments
+            .get(self.passed)
+            .filter(|placed| placed.segment.base_offset < self.selection.below)
+            .cloned()
     }
 
     /// Writes what stays of a segment; false when it is damaged.
-    fn clean(&self, placed: &Placed, selection: &mut Selection<'_>, out: &mut Cleaned) -> io::Result<bool> {
+    fn clean(&mut self, placed: &Placed, out: &mut Cleaned) -> io::Result<bool> {
         let mut scanner = placed.segment.scan(0, placed.offsets(), SCAN_CHUNK_BYTES);
         let mut is_whole = true;
         while let Some(found) = scanner.next()? {
             let batch = match found {
                 Found::Batch { batch, .. } => batch,
                 Found::Damage { bytes, offsets, .. } => {
-                    self.view.notice(Damage::new(&placed.segment.path, bytes, offsets));
-                    selection.pass_unreadable();
+                    self.of.view.notice(Damage::new(&placed.segment.path, bytes, offsets));
+                    self.selection.pass_unreadable();
                     is_whole = false;
                     continue;
                 }
             };
-            match selection.decide(&batch) {
+            keep_pace(self.pace, batch.len_bytes())?;
+            match self.selection.decide(&batch) {
                 Fate::Stays => out.keep(batch.bytes())?,
                 Fate::Becomes(smaller) => out.replace(&smaller)?,
                 Fate::Gap => out.leave_out(&batch)?,
             }
         }
         Ok(is_whole)
+    }
+}
+
+impl Compaction {
+    fn has_room_for(&self, cleaned: &Cleaned, placed: &Placed) -> bool {
+        let bytes = cleaned.source_bytes() + placed.segment.len_bytes();
+        let offsets = placed.offset_limit - 1 - cleaned.base_offset;
+        bytes <= self.config.segment_bytes && offsets <= RELATIVE_OFFSET_MAX
+    }
+}
+
+fn keep_pace(pace: &Pace<'_>, bytes: usize) -> io::Result<()> {
+    match pace(bytes as u64) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(io::ErrorKind::Interrupted.into()),
     }
 }
 

@@ -125,7 +125,7 @@ impl Selection<'_> {
 }
 
 /// The encoded records of a batch, decompressed.
-pub(super) fn records_of<'b>(batch: &'b RecordBatch, codec: &dyn Codec) -> io::Result<Cow<'b, [u8]>> {
+pub(in crate::log) fn records_of<'b>(batch: &'b RecordBatch, codec: &dyn Codec) -> io::Result<Cow<'b, [u8]>> {
     let encoded = batch.encoded_records();
     match batch.compression_codec() {
         0 => Ok(Cow::Borrowed(encoded)),

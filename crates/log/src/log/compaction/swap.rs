@@ -25,13 +25,11 @@ pub(super) fn cleaned_path(dir: &Path, base_offset: i64, suffix: &str) -> PathBu
     path_of(dir, base_offset, &format!("{suffix}{CLEANED}"))
 }
 
-/// Makes compacted segments, whose files are flushed, count instead of those of these offsets.
-pub(super) fn swap(disk: &dyn Disk, dir: &Path, swapped: &[Range<i64>]) -> io::Result<()> {
-    for offsets in swapped {
-        disk.rename(&cleaned_path(dir, offsets.start, LOG_SUFFIX), &swap_path(dir, offsets))?;
-    }
+/// Makes a compacted segment, whose files are flushed, count instead of those of these offsets.
+pub(super) fn swap(disk: &dyn Disk, dir: &Path, offsets: &Range<i64>) -> io::Result<()> {
+    disk.rename(&cleaned_path(dir, offsets.start, LOG_SUFFIX), &swap_path(dir, offsets))?;
     disk.sync_dir(dir)?;
-    complete(disk, dir, swapped)
+    complete(disk, dir, std::slice::from_ref(offsets))
 }
 
 /// Forgets a compacted segment that did not come to count.

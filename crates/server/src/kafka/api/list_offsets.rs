@@ -67,7 +67,7 @@ async fn find(
 
 async fn by_time(
     partition: Arc<PartitionHandle>,
-    look: impl FnOnce(&PartitionHandle) -> Result<Option<Timed>, cauce_log::LogError> + Send + 'static,
+    look: impl FnOnce(&PartitionHandle) -> std::io::Result<Option<Timed>> + Send + 'static,
 ) -> Result<Option<(i64, i64)>, ErrorCode> {
     let name = partition.at.to_string();
     let looked = tokio::task::spawn_blocking(move || look(&partition)).await;

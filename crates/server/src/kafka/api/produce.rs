@@ -1,11 +1,16 @@
 //! Record batches to be appended. All of a request are checked and handed to their partitions before the next
 //! request is looked at, so that they are appended in the order in which they came.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use cauce_broker::clock::now_ms;
-use cauce_broker::stream::{Acks, AppendAnswer, Appending, BatchRefusal, PartitionHandle, Topic, check};
+use cauce_broker::stream::{
+    Acks, AppendAnswer, Appending, BatchRefusal, CheckedBatch, PartitionHandle, Topic, check, check_quickly,
+};
 use cauce_core::message::Charge;
+use cauce_core::topic::TopicConfig;
 use cauce_kafka::ErrorCode;
 use cauce_kafka::messages::produce::*;
 use cauce_kafka::wire::Records;
@@ -15,6 +20,10 @@ use crate::kafka::error::Coded;
 
 /// From this version on zstd is understood by everybody who may read it (KIP-110).
 const ZSTD_SINCE: i16 = 7;
+
+/// Decompressed bytes of a request that are looked through at once. Whatever is beyond is left to threads that may
+/// take their time, so that nobody else waits for it.
+const QUICK_BYTES: u64 = 4 << 20;
 
 /// Where the attributes of a batch end, and the codec zstd has in them.
 const ATTRIBUTES_LOW_BYTE: usize = 22;
@@ -31,7 +40,8 @@ pub(in crate::kafka) struct Producing {
     waiting: Vec<(usize, usize, Appending)>,
 }
 
-pub(in crate::kafka) fn begin(call: &Call, request: ProduceRequest, charge: &Arc<Charge>) -> Producing {
+pub(in crate::kafka) async fn begin(call: &Call, request: ProduceRequest, charge: &Arc<Charge>) -> Producing {
+    let mut quick_bytes = QUICK_BYTES;
     let acks = match request.acks {
         -1 => Ok(Acks::All),
         0 | 1 => Ok(Acks::Written),
@@ -48,7 +58,7 @@ pub(in crate::kafka) fn begin(call: &Call, request: ProduceRequest, charge: &Arc
         let mut answers = Vec::with_capacity(data.partition_data.len());
         for partition in data.partition_data {
             let index = partition.index;
-            match begin_partition(call, &topic, partition, acks, charge) {
+            match begin_partition(call, &topic, partition, acks, charge, &mut quick_bytes).await {
                 Ok(appending) => {
                     producing.waiting.push((topic_place, answers.len(), appending));
                     answers.push(PartitionProduceResponse { index, ..PartitionProduceResponse::default() });
@@ -67,12 +77,13 @@ pub(in crate::kafka) fn begin(call: &Call, request: ProduceRequest, charge: &Arc
 
 type Refused = Box<PartitionProduceResponse>;
 
-fn begin_partition(
+async fn begin_partition(
     call: &Call,
     topic: &Result<Arc<Topic>, ErrorCode>,
     data: PartitionProduceData,
     acks: Result<Acks, ErrorCode>,
     charge: &Arc<Charge>,
+    quick_bytes: &mut u64,
 ) -> Result<Appending, Refused> {
     let index = data.index;
     let refuse = |code: ErrorCode| Box::new(refused(index, code));
@@ -88,9 +99,26 @@ fn begin_partition(
     if codec == Some(ZSTD) && call.version < ZSTD_SINCE {
         return Err(refuse(ErrorCode::UnsupportedCompressionType));
     }
-    let batch = check(records, &topic.config(), now_ms(), charge)
-        .map_err(|refusal| Box::new(refused_batch(index, &refusal)))?;
+    let checked = checked(records, topic.config(), charge, quick_bytes).await;
+    let batch = checked.map_err(|refusal| Box::new(refused_batch(index, &refusal)))?;
     Ok(partition.append(batch, None, acks))
+}
+
+async fn checked(
+    records: Bytes,
+    config: Arc<TopicConfig>,
+    charge: &Arc<Charge>,
+    quick_bytes: &mut u64,
+) -> Result<CheckedBatch, BatchRefusal> {
+    let left = Cell::new(*quick_bytes);
+    let quickly = check_quickly(&left, records.clone(), &config, now_ms(), charge);
+    *quick_bytes = left.get();
+    if let Some(checked) = quickly {
+        return checked;
+    }
+    let charge = charge.clone();
+    let slowly = tokio::task::spawn_blocking(move || check(records, &config, now_ms(), &charge));
+    slowly.await.expect("checking a batch does not panic")
 }
 
 fn refused(index: i32, code: ErrorCode) -> PartitionProduceResponse {

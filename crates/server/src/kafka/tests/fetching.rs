@@ -157,6 +157,9 @@ async fn offsets_have_names_and_times() {
         let (code, offset, _) = offset(&mut client, timestamp).await;
         assert_eq!((code, offset), expected, "{timestamp}");
     }
+    let (code, at, time) = offset(&mut client, -3).await;
+    assert_eq!((code, offset(&mut client, time).await), (0, (0, at, time)));
+    assert!(at >= 1);
     for timestamp in [-6, i64::MIN] {
         assert_eq!(offset(&mut client, timestamp).await.0, ErrorCode::InvalidRequest.code());
     }
