@@ -96,3 +96,62 @@ impl std::fmt::Debug for BatchRecords {
         f.debug_struct("BatchRecords").field("left", &self.left).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::checking::tests::{compressed, three, with_records};
+    use super::*;
+
+    /// Offsets and values until the end or an error.
+    fn read(batch: Bytes) -> (Vec<(i64, Vec<u8>)>, io::Result<()>) {
+        let mut found = Vec::new();
+        let mut records = match BatchRecords::open(RecordBatch::parse(batch).unwrap().0) {
+            Ok(records) => records,
+            Err(error) => return (found, Err(error)),
+        };
+        loop {
+            match records.next() {
+                Ok(Some(record)) => found.push((record.offset, record.value.unwrap_or_default().to_vec())),
+                Ok(None) => return (found, Ok(())),
+                Err(error) => return (found, Err(error)),
+            }
+        }
+    }
+
+    #[test]
+    fn records_are_the_same_however_they_are_compressed() {
+        let (plain, end) = read(three());
+        assert!(end.is_ok());
+        assert_eq!(plain.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), [0, 1, 2]);
+        for codec in 1..=4 {
+            let (found, end) = read(compressed(codec));
+            assert!(end.is_ok(), "{codec}");
+            assert_eq!(found, plain, "{codec}");
+        }
+        assert!(read(with_records(&three(), 5, b"")).1.is_err());
+    }
+
+    #[test]
+    fn a_length_that_lies_takes_no_memory() {
+        // A record of 100 MiB, of which next to nothing comes.
+        let mut lie = Vec::new();
+        put_varint(&mut lie, 100 << 20);
+        lie.resize(30, 0);
+        let zstd = zstd::stream::encode_all(&lie[..], 1).unwrap();
+        for (codec, records) in [(0, &lie), (4, &zstd)] {
+            let (found, end) = read(with_records(&three(), codec, records));
+            assert!(found.is_empty() && end.is_err());
+        }
+    }
+
+    #[test]
+    fn what_blows_up_ends_with_an_error() {
+        let mut bomb = Vec::new();
+        put_varint(&mut bomb, DECOMPRESSED_BYTES_MAX as i64);
+        bomb.resize(DECOMPRESSED_BYTES_MAX as usize + 100, 0);
+        let zstd = zstd::stream::encode_all(&bomb[..], 1).unwrap();
+        assert!(zstd.len() < 100 << 10);
+        let (found, end) = read(with_records(&three(), 4, &zstd));
+        assert!(found.is_empty() && end.is_err());
+    }
+}

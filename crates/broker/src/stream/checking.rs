@@ -307,4 +307,4 @@ fn skip(from: &mut impl BufRead, mut count: u64) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
