@@ -219,6 +219,8 @@ def test_partitions_that_come_later_are_read_too(servers, admin, connection, top
         channel.basic_publish("", topic, b"%d" % number)
     subscriber.wait_for(6)
     assert sorted(subscriber.settle_down()) == [str(number) for number in range(6)]
+    partitions = {delivery.properties.headers["x-stream-partition"] for delivery in subscriber.deliveries}
+    assert partitions == {0, 1, 2}
 
 
 def test_topics_and_queues_share_their_names(servers, admin, connection, topic, name):

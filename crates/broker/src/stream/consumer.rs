@@ -217,7 +217,11 @@ impl ConsumerTask {
     /// Those that a topic got meanwhile are read from their beginning.
     async fn meet_new_partitions(&mut self) {
         let partitions = self.stream.topic.partitions();
-        while self.reads_all && self.cursors.len() < partitions.len() {
+        if !self.reads_all || self.cursors.len() == partitions.len() {
+            return;
+        }
+        self.cursors.iter_mut().for_each(Cursor::tell_partition);
+        while self.cursors.len() < partitions.len() {
             let partition = &partitions[self.cursors.len()];
             let messages = MessageReader::new(&self.stream.topic.name, Some(partition.at.partition));
             self.cursors.push(Cursor::new(partition.clone(), Start::First, messages, &self.waiter).await);

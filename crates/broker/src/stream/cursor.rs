@@ -54,6 +54,11 @@ impl Cursor {
         Cursor { partition, position, batches: VecDeque::new(), open: None, messages, _watch: watch }
     }
 
+    /// The topic has several partitions now: messages say which they are of.
+    pub(super) fn tell_partition(&mut self) {
+        self.messages.tell_partition(self.partition.at.partition);
+    }
+
     /// Whether there is something to take.
     pub(super) async fn fill(&mut self) -> bool {
         while self.open.is_none() && self.batches.is_empty() {

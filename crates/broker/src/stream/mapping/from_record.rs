@@ -50,6 +50,10 @@ impl MessageReader {
         }
     }
 
+    pub(in crate::stream) fn tell_partition(&mut self, partition: i32) {
+        self.partition = Some(partition);
+    }
+
     pub(in crate::stream) fn push(&mut self, record: &Record<'_>, block: &mut BlockBuilder) {
         self.entries.clear();
         self.envelope.clear();
