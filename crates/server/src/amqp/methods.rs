@@ -4,8 +4,7 @@ use cauce_amqp::method::*;
 use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, RawTable};
-use cauce_broker::stream::{StreamHandle, TopicError};
-use cauce_broker::{DeleteError, DeleteQueueError, Target};
+use cauce_broker::Target;
 use cauce_core::access::{Operation, Resource};
 use cauce_core::exchange::{Destination, ExchangeKind};
 use cauce_core::queue::Outcome;
@@ -294,24 +293,6 @@ impl Connection {
         };
         let message_count = saturated(deleted);
         self.say_unless(delete.no_wait, number, QueueDeleteOk { message_count })
-    }
-
-    async fn delete_stream(&mut self, stream: &StreamHandle, delete: &QueueDelete<'_>) -> Result<u64, Fault> {
-        let status = stream.status();
-        let refused = match () {
-            () if delete.if_unused && status.consumers > 0 => Some(DeleteError::InUse),
-            () if delete.if_empty && status.ready > 0 => Some(DeleteError::NotEmpty),
-            () => None,
-        };
-        if let Some(error) = refused {
-            let (name, vhost) = (stream.name().to_owned(), self.vhost.name.to_string());
-            return Err(DeleteQueueError::Refused { name, vhost, error }.into());
-        }
-        match self.node.delete_topic(stream.name()).await {
-            // Somebody else was faster.
-            Ok(()) | Err(TopicError::Unknown(_)) => Ok(status.ready),
-            Err(error) => Err(error.into()),
-        }
     }
 
     fn qos(&mut self, number: u16, qos: BasicQos) -> Result<(), Fault> {

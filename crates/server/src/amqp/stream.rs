@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use cauce_amqp::method::QueueDelete;
 use cauce_amqp::reply::ReplyCode;
 use cauce_broker::clock::now_ms;
-use cauce_broker::stream::{Start, StreamHandle, Wish};
+use cauce_broker::stream::{Start, StreamHandle, TopicError, Wish};
+use cauce_broker::{DeleteError, DeleteQueueError};
 use cauce_core::topology::age_ms;
 use cauce_core::{Table, Value};
 
@@ -50,6 +52,29 @@ impl Connection {
         let consumer =
             started.map_err(|error| Fault::new(ReplyCode::PreconditionFailed, error.to_string()))?;
         Ok(Source::Stream(Arc::new(consumer)))
+    }
+
+    /// The number of messages that went with it.
+    pub(super) async fn delete_stream(
+        &mut self,
+        stream: &StreamHandle,
+        delete: &QueueDelete<'_>,
+    ) -> Result<u64, Fault> {
+        let status = stream.status();
+        let refused = match () {
+            () if delete.if_unused && status.consumers > 0 => Some(DeleteError::InUse),
+            () if delete.if_empty && status.ready > 0 => Some(DeleteError::NotEmpty),
+            () => None,
+        };
+        if let Some(error) = refused {
+            let (name, vhost) = (stream.name().to_owned(), self.vhost.name.to_string());
+            return Err(DeleteQueueError::Refused { name, vhost, error }.into());
+        }
+        match self.node.delete_topic(stream.name()).await {
+            // Somebody else was faster.
+            Ok(()) | Err(TopicError::Unknown(_)) => Ok(status.ready),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
