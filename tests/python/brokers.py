@@ -29,6 +29,8 @@ class Broker:
     """What a test may ask of any broker; the subclasses know how to start one."""
 
     name = "broker"
+    # With what the process may end when it is asked to.
+    status_stopped = (0,)
 
     def __init__(self, home):
         self.home = Path(home)
@@ -58,7 +60,8 @@ class Broker:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"{self.name} ignored SIGTERM for {STOP_SECONDS_MAX} s\n{self.log()}") from None
-        self.process = None
+        status, self.process = self.process.returncode, None
+        assert status in self.status_stopped, f"{self.name} ended with status {status} on SIGTERM\n{self.log()}"
 
     def kill(self):
         """Ends the broker as a power cut would: it gets no chance to write anything."""

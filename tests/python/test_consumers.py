@@ -127,6 +127,12 @@ def test_nobody_becomes_exclusive_where_others_consume(connection, name):
         connection.channel().basic_consume(name(), lambda *_: None, exclusive=True)
 
 
+def test_nobody_becomes_exclusive_where_consumers_take_turns(channel, name):
+    queue(channel, name(), single_active_consumer=True)
+    with channel_closed(403, f"ACCESS_REFUSED - queue '{name()}' in vhost '/' in exclusive use"):
+        channel.basic_consume(name(), lambda *_: None, exclusive=True)
+
+
 def test_a_consumer_of_higher_priority_is_served_first(channel, connection, name):
     queue(channel, name())
     low = Subscriber(channel, name(), auto_ack=False)

@@ -274,6 +274,38 @@ def test_broken_grammar_ends_the_connection(broker, code, text, misbehave):
         assert wire.rest() == b""
 
 
+@pytest.mark.parametrize(
+    "class_id, method_id, misbehave",
+    [
+        (20, 10, lambda wire: wire.send(commands.Channel.Open(), 1)),
+        (60, 10, lambda wire: wire.send(commands.Basic.Qos(0, 1, False), 7)),
+        (60, 10, lambda wire: wire.send(commands.Basic.Qos(1, 1, False), 1)),
+        (60, 10, lambda wire: wire.send_bytes(raw(1, b"\x00\x3c\x00\x0a\x01\x02"))),
+        (60, 40, lambda wire: (wire.send(commands.Basic.Publish(), 1), wire.send(commands.Channel.Open(), 1))),
+        (60, 40, lambda wire: (wire.send(commands.Basic.Publish(), 1), wire.send_bytes(WRONG_CLASS))),
+        (10, 40, lambda wire: wire.send(commands.Connection.Open("/"))),
+        (0, 0, lambda wire: wire.send_bytes(frame.marshal(content(1), 1))),
+        (0, 0, lambda wire: wire.send_bytes(raw(9, b""))),
+    ],
+    ids="again unopened in-bytes arguments no-header wrong-class on-0 header-first type".split(),
+)
+def test_a_closed_connection_is_told_over_which_method(broker, class_id, method_id, misbehave):
+    with Wire(broker.port) as wire:
+        wire.login()
+        wire.open_channel()
+        misbehave(wire)
+        close = wire.expect(commands.Connection.Close)
+        assert (close.class_id, close.method_id) == (class_id, method_id)
+
+
+def test_a_new_secret_is_taken(broker):
+    with Wire(broker.port) as wire:
+        wire.login()
+        wire.send(commands.Connection.UpdateSecret("new", "the old one ran out"))
+        wire.expect(commands.Connection.UpdateSecretOk)
+        wire.open_channel()
+
+
 def test_a_method_that_does_not_exist_ends_the_connection(broker):
     with Wire(broker.port) as wire:
         wire.login()

@@ -1,4 +1,4 @@
-"""SIGKILL under load, again and again on the same data, in both ways to flush: four rounds each here, as many as
+"""SIGKILL under load, again and again on the same data, in both ways to flush: five rounds each here, as many as
 CAUCE_KILLS says in the long mode (`CAUCE_KILLS=100 tests/run clients`).
 
              ┌─ new.* ──> orders ──(rejected)──> letters ──> dead
@@ -18,7 +18,7 @@ from pamqp import body, commands
 
 from wire import Wire, content
 
-ROUNDS = int(os.environ.get("CAUCE_KILLS", "4"))
+ROUNDS = int(os.environ.get("CAUCE_KILLS", "5"))
 WINDOW = 100
 QUEUES = {"new.one": ("orders", "mails"), "paid.one": ("payments",)}
 ARGUMENTS = {"orders": {"x-dead-letter-exchange": "letters"}, "mails": {"x-max-priority": 3}, "payments": {}, "dead": {}}

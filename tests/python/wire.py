@@ -58,10 +58,13 @@ class Wire:
             self.buffer += more
         return self.buffer
 
-    def login(self, user="guest", password="guest", vhost="/", heartbeat=0, frame_max=131072, channel_max=0):
+    def login(
+        self, user="guest", password="guest", vhost="/", heartbeat=0, frame_max=131072, channel_max=0, capabilities=()
+    ):
         self.send_bytes(PROTOCOL_HEADER)
         start = self.expect(commands.Connection.Start)
-        self.send(commands.Connection.StartOk({}, "PLAIN", f"\0{user}\0{password}", "en_US"))
+        properties = {"capabilities": {name: True for name in capabilities}} if capabilities else {}
+        self.send(commands.Connection.StartOk(properties, "PLAIN", f"\0{user}\0{password}", "en_US"))
         tune = self.expect(commands.Connection.Tune)
         self.send(commands.Connection.TuneOk(channel_max or tune.channel_max, frame_max, heartbeat))
         self.send(commands.Connection.Open(vhost))

@@ -5,6 +5,7 @@
 
 mod blueprint;
 mod export;
+mod fields;
 mod import;
 mod read;
 #[cfg(test)]

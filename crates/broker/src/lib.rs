@@ -5,6 +5,8 @@
 //! | queue task | a queue | connections, the storage thread, timers | connections, storage, other queues |
 //! | storage thread | every log, the definitions | queue tasks, virtual hosts | queue tasks |
 //! | partition task | one partition of a topic | connections, the storage thread | storage; readers look, or are woken |
+//! | groups' coordinator | every group | connections, partition tasks, timers | partitions |
+//! | coordinator of transactional ids | every transactional id | connections, timers | partitions, groups |
 //! | virtual host | exchanges, queues, bindings, behind one short lock | connections | storage |
 //!
 //! Down, from a connection to a queue, may wait; up, from a queue to a connection, never does.
@@ -12,13 +14,16 @@
 pub mod clock;
 mod dead_letter;
 mod definitions;
+pub mod groups;
 mod limits;
+mod mark;
 mod memory;
 mod node;
 mod pace;
 mod producer_ids;
 mod queue_handle;
 mod queue_task;
+mod recovery;
 mod routing;
 mod settings;
 mod settled;
@@ -26,6 +31,7 @@ mod storage;
 mod stored;
 pub mod stream;
 mod target;
+pub mod transactional_ids;
 mod transactions;
 mod users;
 mod vhost;

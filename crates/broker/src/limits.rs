@@ -1,5 +1,7 @@
 //! Every bound of the runtime, in one place.
 
+use std::time::Duration;
+
 /// Bytes that publishers may have in a queue's mailbox before they wait.
 pub(crate) const MAILBOX_BYTES_MAX: usize = 8 << 20;
 
@@ -22,8 +24,14 @@ pub(crate) const TRIM_ACTIVE_BYTES_MIN: u64 = 1 << 20;
 pub(crate) const LOAD_BYTES: usize = 256 << 10;
 pub(crate) const LOAD_IDLE_BYTES: usize = 4 << 10;
 
-/// Bytes of a record batch, after which the next begins: reading one message reads its whole batch.
-pub(crate) const RECORD_BATCH_BYTES: usize = 128 << 10;
+/// Bytes of a record batch, after which the next begins: reading one message reads its whole batch. A little below a
+/// power of two, where its buffer would double.
+pub(crate) const RECORD_BATCH_BYTES: usize = 120 << 10;
+
+/// A queue whose log is smaller leaves no mark at the end, nor one that would say more runs than this: reading the
+/// log at the start is as quick.
+pub(crate) const MARK_LOG_BYTES_MIN: u64 = 64 << 10;
+pub(crate) const MARK_RUNS_MAX: usize = 4096;
 
 /// Bytes a queue has on the way to its log before it holds back what comes next, and publishers wait.
 pub(crate) const UNSTORED_BYTES_MAX: usize = 8 << 20;
@@ -60,6 +68,24 @@ pub(crate) const SNAPSHOT_INTERVAL_BYTES: usize = 64 << 20;
 /// Partitions of one topic, and of all together: each is a task, and some memory.
 pub(crate) const PARTITIONS_MAX: i32 = 10_000;
 pub(crate) const PARTITIONS_OF_NODE_MAX: usize = 200_000;
+
+/// How long whoever asks about groups waits for them to be back, before they are told to come again.
+pub(crate) const LOADING_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Groups of a node.
+pub(crate) const GROUPS_MAX: usize = 100_000;
+
+/// Transactional ids of a node.
+pub(crate) const TRANSACTIONAL_IDS_MAX: usize = 100_000;
+
+/// Bytes of a name that a record of a group or of a transactional id can hold.
+pub(crate) const RECORD_TEXT_BYTES_MAX: usize = i16::MAX as usize;
+
+/// Bytes that a member says of itself in all its protocols together, and bytes of what it is given to do.
+pub(crate) const MEMBER_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes that are written of a group at a time: all its members, or all offsets of one commit.
+pub(crate) const GROUP_BATCH_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes of a definitions file.
 pub const DEFINITIONS_BYTES_MAX: usize = 64 << 20;

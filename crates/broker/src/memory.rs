@@ -96,13 +96,18 @@ impl Memory {
         }
     }
 
+    /// More is in use than there may be.
+    pub fn is_spent(&self) -> bool {
+        self.gauge.bytes() > self.budget_bytes
+    }
+
     pub fn alarms(&self) -> watch::Receiver<Alarms> {
         self.alarms.subscribe()
     }
 
     /// Looks at the gauge again; changes are seen by whoever watches.
     pub fn review(&self) {
-        let memory = self.gauge.bytes() > self.budget_bytes;
+        let memory = self.is_spent();
         self.alarms.send_if_modified(|alarms| std::mem::replace(&mut alarms.memory, memory) != memory);
     }
 

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cauce_core::access::{AccessError, PasswordHash, Permissions, TopicPermissions, User};
-use cauce_core::message::Message;
-use cauce_core::queue::{ConsumerId, Effects, Kept, Past, Queue, Reason, Rules};
-use cauce_core::range_set::RangeSet;
+use cauce_core::queue::{ConsumerId, Effects, Queue, Rules};
 use cauce_core::topic::TopicId;
 use cauce_core::topology::TopologyError;
 use cauce_log::{Disk, Journal, LogError, LogReader, Recovery};
@@ -20,22 +18,20 @@ use crate::definitions::{
     About, BindingDefinition, Blueprint, Change, Definitions, DefinitionsError, ExchangeDefinition, Imported,
     NO_QUEUE, NOBODY, Plan, QueueDefinition, Step, VhostBlueprint, VhostDefinition,
 };
+use crate::groups::{self, Groups};
 use crate::memory::Memory;
 use crate::producer_ids::ProducerIds;
 use crate::queue_handle::{Event, Link};
 use crate::queue_task::QueueTask;
+use crate::recovery::{self, Known};
 use crate::settings::Settings;
-use crate::settled::Settled;
 use crate::storage::{self, Flush, QueueId, Storage};
-use crate::stored;
 use crate::stream::{StreamHandle, TOPICS_VHOST, Topics};
 use crate::target::Target;
-use crate::transactions::{Committed, Part, Transactions, TransactionsFile};
+use crate::transactional_ids::{self, TransactionalIds};
+use crate::transactions::{Part, Transactions, TransactionsFile};
 use crate::users::{GUEST, Users, random_salt};
 use crate::vhost::{Saved, Vhost, delay_rules, rules};
-
-/// Bytes read at a time while the logs of queues are looked through at start.
-const SCAN_BYTES: usize = 4 << 20;
 
 /// What the first start defines.
 #[derive(Debug, Clone)]
@@ -114,16 +110,6 @@ pub(crate) struct Shared {
     starting: Semaphore,
 }
 
-/// What the disk says of transactions while queues come back.
-#[derive(Debug)]
-struct Known {
-    committed: Committed,
-    /// Whether the last run ended in order.
-    stopped: bool,
-    /// The first number that no queue has seen.
-    next: u64,
-}
-
 impl Shared {
     pub(crate) fn next_id(&self) -> QueueId {
         self.next_id.fetch_add(1, Ordering::Relaxed)
@@ -172,6 +158,8 @@ pub struct Node {
     pub(crate) shared: Arc<Shared>,
     pub(crate) vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
     pub users: Users,
+    pub(crate) groups: Groups,
+    transactional_ids: TransactionalIds,
     /// Every connection that is open, by its number.
     connections: Mutex<HashMap<u64, Link>>,
     /// Told of every connection that ends.
@@ -208,6 +196,8 @@ impl Node {
         let next_id = last_id.max().unwrap_or(0) + 1;
         let blueprint = Blueprint::from_changes(changes)?;
         let random = Random::default();
+        let (groups, groups_coordinator) = groups::Coordinator::new();
+        let (transactional_ids, transactions_coordinator) = transactional_ids::Coordinator::new();
         let node = Arc::new(Node {
             shared: Arc::new(Shared {
                 storage,
@@ -224,6 +214,8 @@ impl Node {
             }),
             vhosts: RwLock::default(),
             users: Users::new(blueprint.access),
+            groups,
+            transactional_ids,
             connections: Mutex::default(),
             departure: Notify::new(),
         });
@@ -239,6 +231,9 @@ impl Node {
         node.shared.storage.begin(known.next);
         node.shared.transactions.start_at(known.next);
         node.shared.starting.close();
+        groups_coordinator.start(&node);
+        transactions_coordinator.start(&node);
+        node.start_housekeeping();
         Ok(node)
     }
 
@@ -254,6 +249,8 @@ impl Node {
                 queue.stop().await;
             }
         }
+        self.transactional_ids.stop().await;
+        self.groups.stop().await;
         self.stop_topics().await;
         self.flush().await;
         let transaction = self.shared.transactions.next();
@@ -263,6 +260,14 @@ impl Node {
 
     pub fn memory(&self) -> &Memory {
         &self.shared.memory
+    }
+
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    pub fn transactional_ids(&self) -> &TransactionalIds {
+        &self.transactional_ids
     }
 
     pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
@@ -542,12 +547,13 @@ impl Node {
         let mut effects = Effects::default();
         let mut reader = None;
         if let Some(mut recovered) = storage::recover(disk, id, &known.committed)? {
-            let found = scan(&recovered, queue.rules(), known)?;
+            let mut found = recovery::find(&recovered, queue.rules(), known)?;
             storage::report_damage(name, &recovered.reader);
             if !found.abandoned.is_empty() {
-                recovered.abandon(found.abandoned)?;
+                recovered.abandon(std::mem::take(&mut found.abandoned))?;
             }
-            queue.recover(recovered.next, found.kept, found.past, &mut effects);
+            let past = std::mem::take(&mut found.past);
+            queue.recover(recovered.next, found.kept(), past, &mut effects);
             reader = Some(recovered.reader);
             self.shared.storage.send(storage::Job::Adopt { queue: id, files: recovered.files });
         }
@@ -568,70 +574,5 @@ impl Node {
             }
         }
         Ok(())
-    }
-}
-
-/// What a log and its journal say of a queue.
-#[derive(Debug, Default)]
-struct Found {
-    kept: Vec<Kept>,
-    past: Past,
-    /// Messages of transactions that were not committed.
-    abandoned: RangeSet,
-}
-
-/// Every message the log holds that is not done.
-fn scan(recovered: &storage::Recovered, rules: &Rules, known: &mut Known) -> Result<Found, LogError> {
-    let settled = &recovered.settled;
-    let mut found = Found::default();
-    found.past.given_out = match known.stopped {
-        true => settled.given_out.clone(),
-        false => RangeSet::from(0..recovered.next),
-    };
-    let mut last_transaction = recovered.last_transaction;
-    let mut from = recovered.reader.start_offset();
-    loop {
-        let batches = recovered.reader.read(from, SCAN_BYTES)?;
-        let Some(last) = batches.last() else {
-            break;
-        };
-        from = last.last_offset() + 1;
-        for record in batches.iter().flat_map(|batch| batch.records()) {
-            let Ok(record) = record else { continue };
-            let Some((message, transaction)) = stored::read_with_transaction(&record) else {
-                continue;
-            };
-            last_transaction = last_transaction.max(transaction);
-            let offset = record.offset as u64;
-            if !message.traits.persistent || settled.done.contains(offset) {
-                continue;
-            }
-            if transaction.is_some_and(|number| !known.committed.contains(number)) {
-                found.abandoned.insert(offset);
-                continue;
-            }
-            found.keep(offset, &message, settled, rules);
-        }
-    }
-    known.next = known.next.max(last_transaction.map_or(0, |number| number + 1));
-    Ok(found)
-}
-
-impl Found {
-    fn keep(&mut self, offset: u64, message: &Message<'_>, settled: &Settled, rules: &Rules) {
-        let returns = settled.returns.get(&offset).copied().unwrap_or(0);
-        if returns > 0 {
-            self.past.returns.insert(offset, returns);
-        }
-        if settled.unwanted.contains(offset) {
-            self.past.leaving.insert(offset, Reason::Rejected);
-        } else if rules.is_past_delivery_limit(returns) {
-            self.past.leaving.insert(offset, Reason::DeliveryLimit);
-        } else {
-            // Elsewhere it does not matter when it is due, and would only keep runs apart.
-            let due_ms = if rules.holds_until_due { message.traits.due_ms() } else { 0 };
-            let (priority, body_bytes) = (message.traits.priority, message.body_bytes());
-            Kept::push(&mut self.kept, Kept { offsets: offset..offset + 1, priority, body_bytes, due_ms });
-        }
     }
 }

@@ -1,9 +1,8 @@
 //! Producer ids, each given out once. They are reserved on disk in blocks; what is left of one at a restart is lost.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::ops::Range;
 
 use cauce_core::producer::ProducerId;
-use tokio::sync::Mutex;
 
 use crate::definitions::Change;
 use crate::node::Node;
@@ -13,18 +12,19 @@ const BLOCK: i64 = 1000;
 
 #[derive(Debug)]
 pub(crate) struct ProducerIds {
-    next: Mutex<i64>,
     /// The first that is not reserved.
-    reserved_upto: AtomicI64,
+    first_free: parking_lot::Mutex<i64>,
+    /// What is left of the block for producers without a transactional id.
+    block: tokio::sync::Mutex<Range<i64>>,
 }
 
 impl ProducerIds {
     pub(crate) fn new(first_free: i64) -> ProducerIds {
-        ProducerIds { next: Mutex::new(first_free), reserved_upto: AtomicI64::new(first_free) }
+        ProducerIds { first_free: first_free.into(), block: Range::default().into() }
     }
 
     pub(crate) fn change(&self) -> Option<Change> {
-        let upto = self.reserved_upto.load(Ordering::Relaxed);
+        let upto = *self.first_free.lock();
         (upto > 0).then_some(Change::ProducerIds { upto })
     }
 }
@@ -32,17 +32,28 @@ impl ProducerIds {
 impl Node {
     /// An id nobody has, which is reserved as safely as anything that is defined.
     pub async fn next_producer_id(&self) -> ProducerId {
-        let ids = &self.shared.producer_ids;
         // Held while a block is reserved: the others wait for the same block.
-        let mut next = ids.next.lock().await;
-        if *next == ids.reserved_upto.load(Ordering::Relaxed) {
-            let upto = *next + BLOCK;
-            let saved = self.shared.define(&Change::ProducerIds { upto });
+        let mut block = self.shared.producer_ids.block.lock().await;
+        loop {
+            if let Some(id) = block.next() {
+                return ProducerId(id);
+            }
+            *block = self.reserve_producer_ids().await;
+        }
+    }
+
+    /// A block for whoever asks, safely reserved by the time of the answer. May be given up: its ids are lost then.
+    pub(crate) fn reserve_producer_ids(&self) -> impl Future<Output = Range<i64>> + use<> {
+        let (ids, saved) = {
+            let mut first_free = self.shared.producer_ids.first_free.lock();
+            let ids = *first_free..*first_free + BLOCK;
+            *first_free = ids.end;
+            (ids, self.shared.define(&Change::ProducerIds { upto: *first_free }))
+        };
+        async {
             // The storage thread answers or ends the process.
             let _ = saved.await;
-            ids.reserved_upto.store(upto, Ordering::Relaxed);
+            ids
         }
-        *next += 1;
-        ProducerId(*next - 1)
     }
 }

@@ -136,7 +136,7 @@ pub(crate) enum QueueCommand {
     },
     Sent {
         consumer: ConsumerId,
-        messages: u32,
+        units: u32,
     },
     RoomInSharedLimit,
     Get {
@@ -367,8 +367,9 @@ impl QueueHandle {
         self.mailbox.send(QueueCommand::Unsubscribe { consumer, done: None });
     }
 
-    pub fn sent(&self, consumer: ConsumerId, messages: u32) {
-        self.mailbox.send(QueueCommand::Sent { consumer, messages });
+    /// So many window units of messages left for the client.
+    pub fn sent(&self, consumer: ConsumerId, units: u32) {
+        self.mailbox.send(QueueCommand::Sent { consumer, units });
     }
 
     pub fn room_in_shared_limit(&self) {

@@ -1,62 +1,35 @@
 //! The task that owns one queue: it takes commands in batches, calls the machine, and carries its
 //! effects out. Nobody else changes the queue.
 
+mod keeping;
+mod transactions;
+mod up;
+
 use std::collections::{HashMap, VecDeque};
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cauce_core::message::BlockBuilder;
-use cauce_core::queue::{ConsumerId, Effect, Effects, Holder, Outcome, Published, Queue, Reason};
+use cauce_core::queue::{ConsumerId, Effects, Published, Queue};
 use cauce_core::range_set::RangeSet;
 use cauce_log::{BatchBuilder, LogReader};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use crate::clock::now_ms;
-use crate::dead_letter::{self, Awaited, Receipt as DeadLetterReceipt};
+use crate::dead_letter::Awaited;
 use crate::limits::{
-    CROWDED_BYTES, LOAD_BYTES, LOAD_IDLE_BYTES, RECORD_BATCH_BYTES, RESIDENT_BYTES_MAX, RESIDENT_BYTES_SHORT,
-    TURN_COMMANDS_MAX, UNSTORED_BYTES_MAX,
+    CROWDED_BYTES, RESIDENT_BYTES_MAX, RESIDENT_BYTES_SHORT, TURN_COMMANDS_MAX, UNSTORED_BYTES_MAX,
 };
 use crate::memory::Pressure;
 use crate::pace::{Headroom, Pace};
 use crate::queue_handle::{
-    ConfirmTag, DeleteError, Event, Link, QueueCommand, QueueHandle, Receipts, Room, Share, Status,
-    ToConsumer, answer_for_the_gone,
+    DeleteError, Link, QueueCommand, QueueHandle, Receipts, Room, Share, Status, answer_for_the_gone,
 };
-use crate::settled::Notes;
-use crate::storage::{Job, QueueId, report_damage};
-use crate::stored;
-use crate::transactions::Part;
+use crate::storage::{Job, QueueId};
 use crate::vhost::Vhost;
-
-/// A confirm that waits for the log.
-#[derive(Debug)]
-enum Pending {
-    Tag(Link, ConfirmTag),
-    DeadLetter(Arc<DeadLetterReceipt>),
-}
-
-/// A part of a transaction that came.
-#[derive(Debug)]
-struct Preparing {
-    transaction: u64,
-    /// Its messages.
-    offsets: Range<u64>,
-    notes: Notes,
-    done: oneshot::Sender<()>,
-}
-
-/// How a transaction will end deliveries, once it is committed.
-#[derive(Debug)]
-struct Ending {
-    settles: Vec<(Outcome, Vec<u64>)>,
-    /// Notes about them were written.
-    noted: bool,
-    /// Messages that found the queue full.
-    refused: usize,
-}
+use transactions::{Ending, Preparing};
+use up::{Pending, Up};
 
 pub(crate) struct QueueTask {
     handle: Arc<QueueHandle>,
@@ -67,6 +40,8 @@ pub(crate) struct QueueTask {
     batch: BatchBuilder,
     /// Offsets that were handed to the storage thread and are not done.
     written: RangeSet,
+    /// Whether any of them does not outlive a restart.
+    has_paged: bool,
     /// Bytes on their way to the log.
     unstored_bytes: usize,
     reader: Option<LogReader>,
@@ -108,8 +83,7 @@ impl QueueTask {
     ) -> Arc<QueueHandle> {
         let delays_for = queue.rules().holds_until_due.then(|| name.clone());
         let (handle, mailbox) = QueueHandle::new(id, name, delays_for, queue.rules().tells_returns);
-        let mut written = RangeSet::new();
-        written.insert_range(0..queue.next_offset());
+        let written = queue.settled().gaps_below(queue.next_offset());
         let task = QueueTask {
             handle: handle.clone(),
             vhost,
@@ -118,6 +92,7 @@ impl QueueTask {
             placed: Vec::new(),
             batch: BatchBuilder::new(),
             written,
+            has_paged: false,
             unstored_bytes: 0,
             reader,
             pace: Pace::default(),
@@ -179,6 +154,7 @@ impl QueueTask {
                 }
                 Some(End::Stopped(done)) => {
                     self.remember_given_out();
+                    self.leave_mark();
                     let _ = done.send(());
                     // The node ends. Until it has, nobody may take this queue for one that is gone.
                     return std::future::pending().await;
@@ -229,7 +205,7 @@ impl QueueTask {
                     let _ = done.send(());
                 }
             }
-            QueueCommand::Sent { consumer, messages } => self.queue.sent(consumer, messages, now_ms, out),
+            QueueCommand::Sent { consumer, units } => self.queue.sent(consumer, units, now_ms, out),
             QueueCommand::RoomInSharedLimit => self.queue.room_in_shared_limit(now_ms, out),
             QueueCommand::Get { token, no_ack, link } => {
                 self.gets.push((token, link));
@@ -344,66 +320,6 @@ impl QueueTask {
         ControlFlow::Break(End::Deleted)
     }
 
-    fn prepare(&mut self, transaction: Option<u64>, part: Part, done: oneshot::Sender<()>, now_ms: i64) {
-        let Part { block, picks, settles, .. } = part;
-        self.placed.clear();
-        let Some(transaction) = transaction else {
-            self.queue.publish(&block, &picks, now_ms, &mut self.effects, &mut self.placed);
-            self.note_refused_of_transaction(self.refused_count());
-            self.settle_all(settles, now_ms);
-            return self.flushing.push((self.queue.next_offset(), done));
-        };
-        let from = self.queue.next_offset();
-        self.queue.prepare(transaction, &block, &picks, &mut self.placed);
-        let offsets = from..self.queue.next_offset();
-        let notes = self.notes_of(&settles);
-        let refused = self.refused_count();
-        self.endings.insert(transaction, Ending { settles, noted: !notes.is_empty(), refused });
-        self.preparing.push(Preparing { transaction, offsets, notes, done });
-    }
-
-    fn commit(&mut self, transaction: u64, now_ms: i64) {
-        let Some(Ending { settles, noted, refused }) = self.endings.remove(&transaction) else {
-            return;
-        };
-        self.note_refused_of_transaction(refused);
-        self.queue.commit(transaction, now_ms, &mut self.effects);
-        self.settle_all(settles, now_ms);
-        if noted {
-            self.committed.push(transaction);
-        }
-    }
-
-    /// Nobody waits for them: the commit did not depend on it.
-    fn note_refused_of_transaction(&mut self, count: usize) {
-        if self.queue.rules().dead_letters_refused() {
-            self.refused.extend(std::iter::repeat_n(Awaited::Nobody, count));
-        }
-    }
-
-    fn settle_all(&mut self, settles: Vec<(Outcome, Vec<u64>)>, now_ms: i64) {
-        for (outcome, offsets) in settles {
-            self.queue.settle(offsets, outcome, now_ms, &mut self.effects);
-        }
-    }
-
-    /// What a restart must know of such an end of deliveries, as far as their messages are in the log.
-    fn notes_of(&self, settles: &[(Outcome, Vec<u64>)]) -> Notes {
-        let mut notes = Notes::default();
-        let dead_letters = self.queue.rules().dead_letters;
-        for (outcome, offsets) in settles {
-            let kept = |offset: &&u64| self.queue.holds(**offset) && self.written.contains(**offset);
-            for &offset in offsets.iter().filter(kept) {
-                match outcome {
-                    Outcome::Release => notes.returned.push((offset, self.queue.returns_of(offset) + 1)),
-                    Outcome::Reject if dead_letters => add_range(&mut notes.unwanted, offset..offset + 1),
-                    Outcome::Reject | Outcome::Accept => add_range(&mut notes.done, offset..offset + 1),
-                }
-            }
-        }
-        notes
-    }
-
     fn status(&self) -> Status {
         Status {
             ready: self.queue.ready_count(),
@@ -447,211 +363,6 @@ impl QueueTask {
         };
         self.pace.let_go(room, now_ms());
     }
-
-    fn send_up(&mut self) {
-        for (link, deliveries) in self.up.deliveries.drain(..) {
-            let queue = self.handle.clone();
-            if let Err(bounced) = link.send(Event::Deliver { queue, deliveries }) {
-                let Event::Deliver { deliveries, .. } = bounced.0 else {
-                    continue;
-                };
-                self.bounced.extend(deliveries.iter().map(|to| to.delivery.offset));
-                self.links.retain(|_, other| !other.same_channel(&link));
-                for to in deliveries {
-                    self.queue.unsubscribe(to.consumer, now_ms(), &mut self.effects);
-                }
-            }
-        }
-        for (link, confirms) in self.up.confirms.drain(..) {
-            let _ = link.send(Event::Confirmed(confirms));
-        }
-        for (link, consumer) in self.up.cancels.drain(..) {
-            let _ = link.send(Event::Cancelled { consumer });
-        }
-    }
-
-    /// Each round takes a dead consumer out of the queue, so this ends.
-    fn take_back_bounced(&mut self) {
-        while !self.bounced.is_empty() {
-            let offsets = std::mem::take(&mut self.bounced);
-            self.queue.settle(offsets, Outcome::Release, now_ms(), &mut self.effects);
-            self.carry_out_effects();
-            self.send_up();
-        }
-    }
-
-    fn carry_out_effects(&mut self) {
-        for effect in self.effects.drain() {
-            match effect {
-                Effect::Deliver { to, delivery, no_ack: _ } => {
-                    if let Some(link) = self.links.get(&to) {
-                        self.up.deliver(link, ToConsumer { consumer: to, delivery });
-                    }
-                }
-                Effect::Got { token, delivery, ready } => {
-                    if let Some(at) = self.gets.iter().position(|(other, _)| *other == token) {
-                        let (_, link) = self.gets.swap_remove(at);
-                        if let Err(bounced) = link.send(Event::Got { token, delivery, ready }) {
-                            let Event::Got { delivery, .. } = bounced.0 else {
-                                continue;
-                            };
-                            self.bounced.extend(delivery.map(|delivery| delivery.offset));
-                        }
-                    }
-                }
-                Effect::Cancel { consumer } => {
-                    if let Some(link) = self.links.get(&consumer) {
-                        self.up.cancels.push((link.clone(), consumer));
-                    }
-                }
-                Effect::Overdue { holder } => {
-                    if let Holder::Consumer(consumer) = holder
-                        && let Some(link) = self.links.get(&consumer)
-                    {
-                        let _ = link.send(Event::Overdue { holder, queue: self.handle.name.clone() });
-                    }
-                }
-                Effect::DeadLetter { offset, reason, block, index } => {
-                    let awaited = Awaited::By(DeadLetterReceipt::new(self.handle.clone(), offset));
-                    let message = block.message(index);
-                    match &self.handle.delays_for {
-                        Some(exchange) => dead_letter::resume(&self.vhost, exchange, &message, awaited),
-                        None => {
-                            dead_letter::publish(&self.vhost, &self.handle.name, &message, reason, awaited);
-                        }
-                    }
-                }
-                Effect::DeadLetterRefused { block, index } => {
-                    let message = block.message(index);
-                    let awaited = self.refused.pop_front().expect("noted when it was refused");
-                    dead_letter::publish(
-                        &self.vhost,
-                        &self.handle.name,
-                        &message,
-                        Reason::MaxLength,
-                        awaited,
-                    );
-                }
-                Effect::Load { from } => {
-                    let bytes = if self.queue.consumer_count() > 0 { LOAD_BYTES } else { LOAD_IDLE_BYTES };
-                    load(&self.handle, &self.vhost, self.reader.clone(), from, bytes);
-                }
-                Effect::Unused => self.vhost.delete_unused(self.handle.clone(), self.leaving.take()),
-            }
-        }
-    }
-
-    /// What is to be kept becomes record batches. What is too much for now goes when the log has taken some.
-    fn write_arrivals(&mut self) {
-        let pages = match self.vhost.memory().pressure() {
-            Pressure::None => false,
-            Pressure::Paging => self.queue.unwritten_bytes() > RESIDENT_BYTES_SHORT,
-            Pressure::Tight => true,
-        };
-        if pages {
-            self.queue.write_all();
-        }
-        let durable = self.queue.rules().durable;
-        let (batch, written, preparing) = (&mut self.batch, &mut self.written, &self.preparing);
-        let (mut batches, mut bytes) = (Vec::new(), 0);
-        while self.unstored_bytes + bytes <= UNSTORED_BYTES_MAX {
-            let mut is_started = false;
-            let more = self.queue.take_unwritten(
-                |message| pages || (durable && message.traits.persistent),
-                |offset, message| {
-                    if batch.len_bytes() >= RECORD_BATCH_BYTES && is_started {
-                        batches.push(batch.finish());
-                        is_started = false;
-                    }
-                    if !is_started {
-                        batch.start(offset as i64, message.traits.arrived_ms);
-                        is_started = true;
-                    }
-                    let transaction = preparing.iter().find(|part| part.offsets.contains(&offset));
-                    stored::push(batch, offset, &message, transaction.map(|part| part.transaction));
-                    written.insert(offset);
-                },
-            );
-            if is_started {
-                batches.push(batch.finish());
-            }
-            bytes = batches.iter().map(|batch| batch.len()).sum();
-            if !more {
-                break;
-            }
-        }
-        if !batches.is_empty() {
-            self.unstored_bytes += bytes;
-            let (charge, upto) = (self.vhost.memory().gauge().charge(bytes), self.queue.log_end());
-            let (queue, mailbox) = (self.handle.id, self.handle.mailbox.clone());
-            self.vhost.storage().send(Job::Append { queue, batches, charge, upto, mailbox });
-        }
-    }
-
-    /// What became of messages; only of what is in the log it needs remembering.
-    fn write_notes(&mut self) {
-        let queue = self.handle.id;
-        for transaction in self.committed.drain(..) {
-            self.vhost.storage().send(Job::Committed { queue, transaction });
-        }
-        let mut notes = Notes::default();
-        for range in self.effects.drain_settled() {
-            self.written.remove_range(range, |run| add_range(&mut notes.done, run));
-        }
-        let written = &self.written;
-        notes.returned.extend(self.effects.drain_returned().filter(|(offset, _)| written.contains(*offset)));
-        if !notes.is_empty() {
-            self.vhost.storage().send(Job::Settle { queue, notes, floor: self.queue.floor() });
-        }
-    }
-
-    /// Transactions hear when what they brought is safe.
-    fn answer_transactions(&mut self) {
-        let (queue, decided) = (self.handle.id, self.queue.offered_upto());
-        for part in self.preparing.extract_if(.., |part| part.offsets.end <= decided) {
-            let Preparing { transaction, mut offsets, notes, done } = part;
-            let mut writes = offsets.any(|offset| self.written.contains(offset));
-            if !notes.is_empty() {
-                writes = true;
-                self.vhost.storage().send(Job::Prepare { queue, transaction, notes });
-            }
-            if writes {
-                self.vhost.storage().send(Job::Flush { done });
-            }
-        }
-        for (_, done) in self.flushing.extract_if(.., |(upto, _)| *upto <= decided) {
-            self.vhost.storage().send(Job::Flush { done });
-        }
-    }
-
-    fn remember_given_out(&mut self) {
-        let given_out: Vec<Range<u64>> = self.queue.given_out().runs().collect();
-        let notes = Notes { given_out, ..Notes::default() };
-        if self.queue.rules().durable && !notes.is_empty() {
-            let floor = self.queue.floor();
-            self.vhost.storage().send(Job::Settle { queue: self.handle.id, notes, floor });
-        }
-    }
-
-    /// What is not in the log is as safe as it gets; the rest waits for the log.
-    fn decide_confirms(&mut self) {
-        let decided = self.queue.offered_upto();
-        while self.arrived.front().is_some_and(|(offset, _)| *offset < decided) {
-            let (offset, pending) = self.arrived.pop_front().expect("seen above");
-            if self.written.contains(offset) {
-                self.pending.push_back((offset, pending));
-            } else {
-                self.up.confirm_pending(pending);
-            }
-        }
-    }
-
-    fn confirm_below(&mut self, upto: u64) {
-        while self.pending.front().is_some_and(|(offset, _)| *offset < upto) {
-            let (_, pending) = self.pending.pop_front().expect("seen above");
-            self.up.confirm_pending(pending);
-        }
-    }
 }
 
 /// How a queue's task ends.
@@ -660,78 +371,6 @@ enum End {
     Stopped(oneshot::Sender<()>),
 }
 
-/// Offsets mostly come in a row: the last range grows instead of a new one.
-fn add_range(ranges: &mut Vec<Range<u64>>, added: Range<u64>) {
-    match ranges.last_mut() {
-        Some(last) if last.end == added.start => last.end = added.end,
-        _ => ranges.push(added),
-    }
-}
-
 fn until(at_ms: i64) -> Duration {
     Duration::from_millis(at_ms.saturating_sub(now_ms()).max(0) as u64)
-}
-
-/// Reads from the log off the runtime's threads and sends what it finds as a command.
-fn load(handle: &Arc<QueueHandle>, vhost: &Arc<Vhost>, reader: Option<LogReader>, from: u64, bytes: usize) {
-    let (mailbox, gauge) = (handle.mailbox.clone(), vhost.memory().gauge().clone());
-    let name = handle.name.clone();
-    tokio::task::spawn_blocking(move || {
-        let mut block = BlockBuilder::new();
-        let mut offsets = Vec::new();
-        let mut end = from + 1;
-        let read = reader.as_ref().map(|reader| reader.read(from as i64, bytes));
-        reader.iter().for_each(|reader| report_damage(&name, reader));
-        match read {
-            Some(Ok(batches)) => {
-                let last = batches.last().map_or(0, |batch| batch.last_offset() as u64 + 1);
-                end = end.max(last);
-                let records = batches.iter().flat_map(|batch| batch.records()).flatten();
-                for record in records.filter(|record| record.offset as u64 >= from) {
-                    if block.len_bytes() >= bytes {
-                        end = record.offset as u64;
-                        break;
-                    }
-                    stored::copy_into(&mut block, &mut offsets, &record);
-                }
-            }
-            Some(Err(error)) => tracing::error!(queue = %name, from, %error, "reading the log failed"),
-            None => tracing::error!(queue = %name, from, "a message is neither in memory nor in a log"),
-        }
-        mailbox.send(QueueCommand::Loaded { covered: from..end, block: block.finish(&gauge), offsets });
-    });
-}
-
-/// What goes up this turn, gathered by connection.
-#[derive(Debug, Default)]
-struct Up {
-    deliveries: Vec<(Link, Vec<ToConsumer>)>,
-    confirms: Vec<(Link, Vec<(ConfirmTag, bool)>)>,
-    /// They hear of it after all they were sent.
-    cancels: Vec<(Link, ConsumerId)>,
-}
-
-impl Up {
-    fn deliver(&mut self, link: &Link, to_consumer: ToConsumer) {
-        gather(&mut self.deliveries, link, to_consumer);
-    }
-
-    fn confirm(&mut self, link: &Link, tag: ConfirmTag, taken: bool) {
-        gather(&mut self.confirms, link, (tag, taken));
-    }
-
-    fn confirm_pending(&mut self, pending: Pending) {
-        match pending {
-            Pending::Tag(link, tag) => self.confirm(&link, tag, true),
-            Pending::DeadLetter(receipt) => receipt.one_done(),
-        }
-    }
-}
-
-fn gather<T>(groups: &mut Vec<(Link, Vec<T>)>, link: &Link, item: T) {
-    // Mostly the same connection as just before.
-    match groups.iter_mut().rev().find(|(other, _)| other.same_channel(link)) {
-        Some((_, items)) => items.push(item),
-        None => groups.push((link.clone(), vec![item])),
-    }
 }

@@ -4,6 +4,7 @@ use cauce_core::group;
 use cauce_core::settings::SettingError;
 use cauce_core::stream;
 use cauce_core::topic::TopicConfig;
+use cauce_core::transaction;
 
 cauce_core::settings! {
     /// What is set for the node alone. What it sets for its topics is a [`TopicConfig`].
@@ -18,13 +19,31 @@ cauce_core::settings! {
         connections_idle_max_ms: i64 = 600_000, "connections.max.idle.ms" in 1000..=i64::MAX;
         fetch_bytes_max: i32 = 55 << 20, "fetch.max.bytes" in 1024..=i32::MAX;
         fetch_sessions_max: i32 = 1000, "max.incremental.fetch.session.cache.slots" in 0..=i32::MAX;
+        retention_check_interval_ms: i64 = 300_000, "log.retention.check.interval.ms" in 1..=i64::MAX;
+        cleaner_enable: bool = true, "log.cleaner.enable";
+        /// One log is compacted at a time.
+        cleaner_threads: i32 = 1, "log.cleaner.threads" in 1..=1;
+        cleaner_backoff_ms: i64 = 15_000, "log.cleaner.backoff.ms" in 1..=i64::MAX;
+        cleaner_dedupe_bytes: i64 = 128 << 20, "log.cleaner.dedupe.buffer.size" in (1 << 20)..=i64::MAX;
+        cleaner_bytes_per_second: f64 = f64::MAX, "log.cleaner.io.max.bytes.per.second" in 1.0..=f64::MAX;
         producer_expiration_ms: i64 = 86_400_000, "producer.id.expiration.ms" in 1..=i64::MAX;
         offsets_partitions: i32 = 50, "offsets.topic.num.partitions" in 1..=i32::MAX;
         offsets_replication_factor: i32 = 1, "offsets.topic.replication.factor" in 1..=1;
         offsets_segment_bytes: i32 = 100 << 20, "offsets.topic.segment.bytes" in (1 << 20)..=i32::MAX;
         offsets_retention_minutes: i32 = 10_080, "offsets.retention.minutes" in 1..=i32::MAX;
         offsets_check_interval_ms: i64 = 600_000, "offsets.retention.check.interval.ms" in 1..=i64::MAX;
-        offset_metadata_bytes_max: i32 = 4096, "offset.metadata.max.bytes" in 0..=i32::MAX;
+        /// A record has room for no more.
+        offset_metadata_bytes_max: i32 = 4096, "offset.metadata.max.bytes" in 0..=i32::from(i16::MAX);
+        transactions_partitions: i32 = 50, "transaction.state.log.num.partitions" in 1..=i32::MAX;
+        transactions_replication_factor: i32 = 1, "transaction.state.log.replication.factor" in 1..=1;
+        transactions_min_isr: i32 = 1, "transaction.state.log.min.isr" in 1..=1;
+        transactions_segment_bytes: i32 = 100 << 20,
+            "transaction.state.log.segment.bytes" in (1 << 20)..=i32::MAX;
+        transaction_timeout_max_ms: i32 = 900_000, "transaction.max.timeout.ms" in 1..=i32::MAX;
+        /// They are aborted as soon as their time is over, not at the next of these.
+        transaction_abort_interval_ms: i32 = 10_000,
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms" in 1..=i32::MAX;
+        transactional_id_expiration_ms: i32 = 604_800_000, "transactional.id.expiration.ms" in 1..=i32::MAX;
         group_initial_delay_ms: i32 = 3000, "group.initial.rebalance.delay.ms" in 0..=i32::MAX;
         group_session_min_ms: i32 = 6000, "group.min.session.timeout.ms" in 1..=i32::MAX;
         group_session_max_ms: i32 = 1_800_000, "group.max.session.timeout.ms" in 1..=i32::MAX;
@@ -69,6 +88,13 @@ impl Settings {
 
     pub(crate) fn stream_rules(&self) -> stream::Rules {
         stream::Rules { producer_expiration_ms: self.node.producer_expiration_ms, ..stream::Rules::default() }
+    }
+
+    pub(crate) fn transaction_rules(&self) -> transaction::Rules {
+        transaction::Rules {
+            timeout_max_ms: self.node.transaction_timeout_max_ms,
+            expiration_ms: self.node.transactional_id_expiration_ms.into(),
+        }
     }
 
     pub(crate) fn group_rules(&self) -> group::Rules {

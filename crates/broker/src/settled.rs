@@ -7,6 +7,7 @@
 //!   1   offset, times                                   came back so often
 //!   2   start, end                                      unwanted, and perhaps not with the dead letters yet
 //!   3   start, end                                      may have been given out
+//!   4   the mark of a stop in order: see [`crate::mark`]
 //!   128 + kind (0: done)                                the first pair is (transaction, 0); the rest counts
 //!                                                       once that is committed
 //! ```
@@ -18,9 +19,11 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cauce_core::queue::Rules;
 use cauce_core::range_set::RangeSet;
 use cauce_log::{Dirty, Disk, Journal, LogError, Recovery};
 
+use crate::mark::{self, Extent, Mark};
 use crate::transactions::Committed;
 
 const RETURNED: u8 = 1;
@@ -96,6 +99,8 @@ impl Notes {
             }
             UNWANTED => notes.unwanted = ranges(&mut pairs),
             GIVEN_OUT => notes.given_out = ranges(&mut pairs),
+            // Looked for where it counts: at the end.
+            mark::KIND => {}
             other => tracing::warn!(kind = other, "an entry about settled messages that nobody knows"),
         }
         (transaction, notes)
@@ -117,6 +122,11 @@ pub(crate) struct Settled {
 }
 
 impl Settled {
+    /// Whether a message is to leave for dead letters, or has come back too often.
+    pub(crate) fn any_leaves(&self, rules: &Rules) -> bool {
+        !self.unwanted.is_empty() || self.returns.values().any(|&times| rules.is_past_delivery_limit(times))
+    }
+
     fn add(&mut self, notes: Notes) {
         notes.done.into_iter().for_each(|range| self.finish(range));
         let open = |offset: &u64| !self.done.contains(*offset);
@@ -149,6 +159,15 @@ impl Settled {
     }
 }
 
+/// What a journal said beside [`Settled`] when it was opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) recovery: Recovery,
+    /// The highest number of a transaction it knows.
+    pub(crate) last_transaction: Option<u64>,
+    pub(crate) mark: Option<(Extent, Mark)>,
+}
+
 /// The journal, and what a rewrite of it would say.
 #[derive(Debug)]
 pub(crate) struct SettledFile {
@@ -160,15 +179,16 @@ pub(crate) struct SettledFile {
 
 impl SettledFile {
     /// Opens the journal. Afterwards it says nothing of transactions, and what those left that were not
-    /// committed is gone; the highest number of any is the last of the answer.
+    /// committed is gone; nor does it have a mark.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         dir: PathBuf,
         committed: &Committed,
-    ) -> Result<(SettledFile, Recovery, Option<u64>), LogError> {
+    ) -> Result<(SettledFile, Opened), LogError> {
         let (journal, entries, recovery) = Journal::open(disk.clone(), dir)?;
         let mut settled = Settled::default();
         let mut last_transaction = None;
+        let mark = entries.last().and_then(|entry| Mark::decode(entry));
         for entry in entries {
             let (transaction, notes) = Notes::decode(&entry);
             last_transaction = last_transaction.max(transaction);
@@ -177,10 +197,10 @@ impl SettledFile {
             }
         }
         let mut file = SettledFile { journal, settled, prepared: BTreeMap::new() };
-        if last_transaction.is_some() {
+        if last_transaction.is_some() || mark.is_some() {
             file.rewrite()?;
         }
-        Ok((file, recovery, last_transaction))
+        Ok((file, Opened { recovery, last_transaction, mark }))
     }
 
     pub(crate) fn settled(&self) -> &Settled {
@@ -193,6 +213,11 @@ impl SettledFile {
         self.settled.add(notes);
         self.settled.finish_below(floor);
         self.rewrite_if_long()
+    }
+
+    /// Leaves a mark, which counts if it is the last that is said.
+    pub(crate) fn leave(&mut self, mark: &Mark, extent: &Extent) -> Result<(), LogError> {
+        self.journal.append(&[&mark.encode(extent)])
     }
 
     /// These messages must not come back.

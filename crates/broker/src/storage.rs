@@ -17,10 +17,11 @@ use cauce_core::range_set::RangeSet;
 use cauce_log::{Dirty, Disk, Journal, Log, LogConfig, LogReader, Recovery};
 use tokio::sync::oneshot;
 
-use crate::limits::{STORAGE_BATCH_BYTES, TRIM_ACTIVE_BYTES_MIN};
+use crate::limits::{MARK_LOG_BYTES_MIN, STORAGE_BATCH_BYTES, TRIM_ACTIVE_BYTES_MIN};
+use crate::mark::{Extent, Mark};
 use crate::queue_handle::{Mailbox, QueueCommand};
-use crate::settled::{Notes, Settled, SettledFile};
-use crate::stream::{After, Location, PartitionFiles, PartitionJob, Stored};
+use crate::settled::{self, Notes, Settled, SettledFile};
+use crate::stream::{After, ChoreDone, Location, PartitionFiles, PartitionJob, Stored};
 use crate::transactions::{Committed, TransactionsFile};
 
 /// When an answer may be given.
@@ -36,14 +37,24 @@ pub(crate) type QueueId = u64;
 
 #[derive(Debug)]
 pub(crate) enum Job {
-    /// Appends to the queue's log, and tells the mailbox once that is safe.
-    Append { queue: QueueId, batches: Vec<Bytes>, charge: Charge, upto: u64, mailbox: Mailbox },
+    /// Appends to the queue's log, and tells the mailbox once that is safe; once it is written, if the queue
+    /// promised nothing and only wants the memory.
+    Append {
+        queue: QueueId,
+        batches: Vec<Bytes>,
+        charge: Charge,
+        promised: bool,
+        upto: u64,
+        mailbox: Mailbox,
+    },
     /// Remembers what became of messages; below `floor` all are done.
     Settle { queue: QueueId, notes: Notes, floor: u64 },
     /// The same, to count once the transaction is committed.
     Prepare { queue: QueueId, transaction: u64, notes: Notes },
     /// The transaction is committed, and so what was prepared for it counts.
     Committed { queue: QueueId, transaction: u64 },
+    /// Leaves a mark of the queue, which rests from now on.
+    Mark { queue: QueueId, mark: Mark },
     /// Commits the transaction; those below `floor` are over.
     Commit { transaction: u64, floor: u64, done: oneshot::Sender<()> },
     /// A run begins, with this number for its next transaction.
@@ -88,6 +99,7 @@ impl Storage {
             queues: HashMap::default(),
             dirty: Dirty::default(),
             answers: Vec::new(),
+            is_awaited: false,
         };
         std::thread::Builder::new()
             .name("storage".into())
@@ -121,6 +133,7 @@ impl Storage {
 enum Answer {
     Stored { mailbox: Mailbox, upto: u64, bytes: usize, reader: LogReader },
     PartitionStored(Stored),
+    ChoreDone(ChoreDone),
     Done(oneshot::Sender<()>),
 }
 
@@ -141,6 +154,8 @@ struct Worker {
     /// What the next flush is for. With `--flush os`, nothing.
     dirty: Dirty,
     answers: Vec<Answer>,
+    /// Whether any of the answers says that something is safe.
+    is_awaited: bool,
 }
 
 impl Worker {
@@ -170,11 +185,13 @@ impl Worker {
 
     fn carry_out(&mut self, job: Job) -> Result<(), cauce_log::LogError> {
         match job {
-            Job::Append { queue, batches, charge, upto, mailbox } => {
+            Job::Append { queue, batches, charge, promised, upto, mailbox } => {
                 let files = self.files(queue)?;
-                files.log.append_all(&batches)?;
+                // One by one, as the log copies what it takes.
+                batches.iter().try_for_each(|batch| files.log.append(batch))?;
                 let reader = files.log.reader();
                 self.soil(queue)?;
+                self.is_awaited |= promised;
                 self.answers.push(Answer::Stored { mailbox, upto, bytes: charge.bytes(), reader });
             }
             Job::Settle { queue, notes, floor } => {
@@ -187,12 +204,16 @@ impl Worker {
                 self.soil(queue)?;
             }
             Job::Committed { queue, transaction } => self.files(queue)?.settled.commit(transaction),
+            Job::Mark { queue, mark } => {
+                self.files(queue)?.leave(&mark)?;
+                self.soil(queue)?;
+            }
             Job::Commit { transaction, floor, done } => {
                 self.transactions.commit(transaction, floor)?;
                 if self.flush == Flush::Always {
                     self.dirty.add(self.transactions.take_dirty());
                 }
-                self.answers.push(Answer::Done(done));
+                self.answer_when_safe(done);
             }
             Job::Begin { transaction, done } => {
                 self.begin(transaction)?;
@@ -213,36 +234,48 @@ impl Worker {
                 let dirty = (self.flush == Flush::Always).then_some(&mut self.dirty);
                 match self.partitions.carry_out(&at, job, dirty)? {
                     After::Nothing => {}
-                    After::Tell(stored) => self.answers.push(Answer::PartitionStored(stored)),
-                    After::Done(done) => self.answers.push(Answer::Done(done)),
+                    After::Tell(stored) => {
+                        self.is_awaited = true;
+                        self.answers.push(Answer::PartitionStored(stored));
+                    }
+                    After::TellOfChore(done) => {
+                        self.is_awaited = true;
+                        self.answers.push(Answer::ChoreDone(done));
+                    }
+                    After::Done(done) => self.answer_when_safe(done),
                 }
             }
             Job::Define { entry, done } => {
                 self.definitions.append(&[&entry])?;
                 self.soil_definitions();
-                self.answers.push(Answer::Done(done));
+                self.answer_when_safe(done);
             }
             Job::Redefine { entries } => {
                 self.definitions.rewrite(entries)?;
                 self.soil_definitions();
             }
-            Job::Flush { done } => self.answers.push(Answer::Done(done)),
+            Job::Flush { done } => self.answer_when_safe(done),
         }
         Ok(())
     }
 
+    fn answer_when_safe(&mut self, done: oneshot::Sender<()>) {
+        self.is_awaited = true;
+        self.answers.push(Answer::Done(done));
+    }
+
     /// Flushes if anybody waits for it or files wait to be removed, then lets them know.
     fn answer(&mut self) -> Result<(), cauce_log::LogError> {
-        if self.answers.is_empty() && !self.dirty.frees_space() {
-            return Ok(());
+        if mem::take(&mut self.is_awaited) || self.dirty.frees_space() {
+            mem::take(&mut self.dirty).flush(&*self.disk)?;
         }
-        mem::take(&mut self.dirty).flush(&*self.disk)?;
         for answer in self.answers.drain(..) {
             match answer {
                 Answer::Stored { mailbox, upto, bytes, reader } => {
                     mailbox.send(QueueCommand::Stored { upto, bytes, reader })
                 }
                 Answer::PartitionStored(stored) => stored.tell(),
+                Answer::ChoreDone(done) => done.tell(),
                 Answer::Done(done) => drop(done.send(())),
             }
         }
@@ -309,16 +342,27 @@ impl QueueFiles {
     ) -> Result<(QueueFiles, Found), cauce_log::LogError> {
         let dir = queue_dir(queue);
         let (log, recovery) = Log::open(disk.clone(), dir.join("log"), LogConfig::default())?;
-        let (settled, settled_recovery, last_transaction) =
-            SettledFile::open(disk, dir.join("settled"), committed)?;
-        let reports = [recovery, settled_recovery];
-        Ok((QueueFiles { log, settled }, Found { reports, last_transaction }))
+        let (settled, opened) = SettledFile::open(disk, dir.join("settled"), committed)?;
+        Ok((QueueFiles { log, settled }, Found { recovery, settled: opened }))
     }
 
     fn take_dirty(&mut self) -> Result<Dirty, cauce_log::LogError> {
         let mut dirty = self.log.take_dirty()?;
         dirty.add(self.settled.take_dirty());
         Ok(dirty)
+    }
+
+    /// A log that is small is read as quickly.
+    fn leave(&mut self, mark: &Mark) -> Result<(), cauce_log::LogError> {
+        if self.log.size_bytes() < MARK_LOG_BYTES_MIN {
+            return Ok(());
+        }
+        self.settled.leave(mark, &self.extent())
+    }
+
+    fn extent(&self) -> Extent {
+        let offsets = self.log.start_offset() as u64..self.log.end_offset() as u64;
+        Extent { offsets, bytes: self.log.size_bytes() }
     }
 
     fn settle(&mut self, notes: Notes, floor: u64) -> Result<(), cauce_log::LogError> {
@@ -334,8 +378,14 @@ impl QueueFiles {
 
 #[derive(Debug)]
 struct Found {
-    reports: [Recovery; 2],
-    last_transaction: Option<u64>,
+    recovery: Recovery,
+    settled: settled::Opened,
+}
+
+impl Found {
+    fn reports(&self) -> impl Iterator<Item = &Recovery> {
+        [&self.recovery, &self.settled.recovery].into_iter().filter(|report| **report != Recovery::default())
+    }
 }
 
 /// Says what was found to be damaged since this was last asked.
@@ -354,6 +404,8 @@ pub(crate) struct Recovered {
     pub(crate) settled: Settled,
     /// The highest number of a transaction that its journal knows.
     pub(crate) last_transaction: Option<u64>,
+    /// Left by the last run, if it ended in order.
+    pub(crate) mark: Option<Mark>,
 }
 
 impl Recovered {
@@ -373,12 +425,14 @@ pub(crate) fn recover(
         return Ok(None);
     }
     let (files, found) = QueueFiles::open(disk, queue, committed)?;
-    for report in found.reports.iter().filter(|report| **report != Recovery::default()) {
+    for report in found.reports() {
         tracing::warn!(queue, ?report, "a log was not as it was left");
     }
     let settled = files.settled.settled().clone();
-    let past_settled = settled.done.runs().next_back().map_or(0, |run| run.end);
-    let next = (files.log.end_offset() as u64).max(past_settled);
-    let (reader, last_transaction) = (files.log.reader(), found.last_transaction);
-    Ok(Some(Recovered { reader, next, settled, last_transaction, files: Box::new(files) }))
+    let next = (files.log.end_offset() as u64).max(settled.done.end());
+    let is_as_it_was = found.reports().next().is_none();
+    let settled::Opened { last_transaction, mark, .. } = found.settled;
+    let mark = mark.filter(|(extent, _)| is_as_it_was && *extent == files.extent()).map(|(_, mark)| mark);
+    let reader = files.log.reader();
+    Ok(Some(Recovered { reader, next, settled, last_transaction, mark, files: Box::new(files) }))
 }

@@ -69,19 +69,38 @@ impl RangeSet {
         Some(start..self.end_of_run(start))
     }
 
-    pub fn runs(&self) -> impl DoubleEndedIterator<Item = Range<u64>> + use<> {
+    pub fn runs(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         self.runs_within(0..u64::MAX)
     }
 
     /// The runs that are in that range, cut off at its ends.
-    pub fn runs_within(&self, range: Range<u64>) -> impl DoubleEndedIterator<Item = Range<u64>> + use<> {
-        let mut found: Vec<Range<u64>> = Vec::new();
+    pub fn runs_within(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
         let mut from = range.start;
-        while let Some(start) = self.first_from(from).filter(|start| *start < range.end) {
+        std::iter::from_fn(move || {
+            let start = self.first_from(from).filter(|start| *start < range.end)?;
             from = self.end_of_run(start).min(range.end);
-            found.push(start..from);
+            Some(start..from)
+        })
+    }
+
+    /// The offset after the last one, or zero.
+    pub fn end(&self) -> u64 {
+        let run = self.runs.back().map_or(0, |run| run.end);
+        let page = self.pages.last_key_value().map(|(number, _)| number * PAGE);
+        let in_page = page.and_then(|start| self.runs_within(start..start + PAGE).last());
+        run.max(in_page.map_or(0, |run| run.end))
+    }
+
+    /// What is not in it below `end`.
+    pub fn gaps_below(&self, end: u64) -> RangeSet {
+        let mut gaps = RangeSet::new();
+        let mut from = 0;
+        for run in self.runs_within(0..end) {
+            gaps.insert_range(from..run.start);
+            from = run.end;
         }
-        found.into_iter()
+        gaps.insert_range(from..end);
+        gaps
     }
 
     pub fn run_count(&self) -> usize {
@@ -430,6 +449,10 @@ mod tests {
                     prop_assert_eq!(set.first_from(probe), model.range(probe..).next().copied());
                 }
                 prop_assert_eq!(set.first_run(), set.runs().next());
+                prop_assert_eq!(set.end(), model.last().map_or(0, |last| last + 1));
+                let gaps = set.gaps_below(100);
+                prop_assert!((0..100).all(|offset| gaps.contains(offset) != set.contains(offset)));
+                prop_assert_eq!(gaps.first_from(100), None);
                 let runs: Vec<_> = set.runs().collect();
                 prop_assert!(runs.windows(2).all(|pair| pair[0].end < pair[1].start));
             }

@@ -3,6 +3,8 @@
 //! The variants keep the width a client chose, so that a value goes out as it came in; rules that
 //! only care about the number use [`Value::as_integer`].
 
+use std::hash::{BuildHasher, Hash, Hasher};
+
 /// One value of a [`Table`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -59,6 +61,30 @@ impl Value {
         }
     }
 
+    /// Equal values add the same.
+    fn add_to(&self, hasher: &mut impl Hasher) {
+        std::mem::discriminant(self).hash(hasher);
+        match self {
+            Value::Void => {}
+            Value::Bool(b) => b.hash(hasher),
+            // Zero equals its negative.
+            Value::F32(n) => (n + 0.0).to_bits().hash(hasher),
+            Value::F64(n) => (n + 0.0).to_bits().hash(hasher),
+            Value::Decimal { scale, value } => (scale, value).hash(hasher),
+            Value::Text(bytes) | Value::Bytes(bytes) => bytes.hash(hasher),
+            Value::Timestamp(seconds) => seconds.hash(hasher),
+            Value::List(values) => values.iter().for_each(|value| value.add_to(hasher)),
+            Value::Table(table) => table.add_to(hasher),
+            Value::I8(_)
+            | Value::U8(_)
+            | Value::I16(_)
+            | Value::U16(_)
+            | Value::I32(_)
+            | Value::U32(_)
+            | Value::I64(_) => self.as_integer().hash(hasher),
+        }
+    }
+
     pub fn as_bool(&self) -> Option<bool> {
         match *self {
             Value::Bool(b) => Some(b),
@@ -92,6 +118,20 @@ impl Table {
         self.0.retain(|(key, _)| &**key != name);
     }
 
+    /// A number that equal tables share, and others hardly ever.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut hasher = foldhash::fast::FixedState::default().build_hasher();
+        self.add_to(&mut hasher);
+        hasher.finish()
+    }
+
+    fn add_to(&self, hasher: &mut impl Hasher) {
+        for (name, value) in self.iter() {
+            name.hash(hasher);
+            value.add_to(hasher);
+        }
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().map(|(key, value)| (&**key, value))
     }
@@ -108,5 +148,29 @@ impl Table {
 impl<K: AsRef<str>> FromIterator<(K, Value)> for Table {
     fn from_iter<I: IntoIterator<Item = (K, Value)>>(entries: I) -> Table {
         Table(entries.into_iter().map(|(key, value)| (key.as_ref().into(), value)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_tables_share_a_fingerprint() {
+        let of = |value| Table::from_iter([("a", value)]).fingerprint();
+        assert_eq!(of(Value::F64(0.0)), of(Value::F64(-0.0)));
+        assert_eq!(of(Value::F32(0.0)), of(Value::F32(-0.0)));
+        let different = [
+            Value::Void,
+            Value::I32(1),
+            Value::I64(1),
+            Value::text("1"),
+            Value::Bytes((*b"1").into()),
+            Value::List(vec![Value::I32(1)]),
+            Value::Table(Table::from_iter([("a", Value::I32(1))])),
+        ];
+        let fingerprints: std::collections::HashSet<u64> = different.iter().cloned().map(of).collect();
+        assert_eq!(fingerprints.len(), different.len());
+        assert!(different.iter().all(|value| of(value.clone()) == of(value.clone())));
     }
 }

@@ -151,6 +151,7 @@ apis! {
     AddPartitionsToTxn = 24, 0..=5, 3, add_partitions_to_txn::(AddPartitionsToTxnRequest, AddPartitionsToTxnResponse);
     AddOffsetsToTxn = 25, 0..=4, 3, add_offsets_to_txn::(AddOffsetsToTxnRequest, AddOffsetsToTxnResponse);
     EndTxn = 26, 0..=5, 3, end_txn::(EndTxnRequest, EndTxnResponse);
+    WriteTxnMarkers = 27, 1..=1, 1, write_txn_markers::(WriteTxnMarkersRequest, WriteTxnMarkersResponse);
     TxnOffsetCommit = 28, 0..=5, 3, txn_offset_commit::(TxnOffsetCommitRequest, TxnOffsetCommitResponse);
     DescribeConfigs = 32, 1..=4, 4, describe_configs::(DescribeConfigsRequest, DescribeConfigsResponse);
     AlterConfigs = 33, 0..=2, 2, alter_configs::(AlterConfigsRequest, AlterConfigsResponse);

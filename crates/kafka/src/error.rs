@@ -43,6 +43,7 @@ error_codes! {
     NotCoordinator = 16, "NOT_COORDINATOR";
     InvalidTopic = 17, "INVALID_TOPIC_EXCEPTION";
     RecordListTooLarge = 18, "RECORD_LIST_TOO_LARGE";
+    NotEnoughReplicas = 19, "NOT_ENOUGH_REPLICAS";
     InvalidRequiredAcks = 21, "INVALID_REQUIRED_ACKS";
     IllegalGeneration = 22, "ILLEGAL_GENERATION";
     InconsistentGroupProtocol = 23, "INCONSISTENT_GROUP_PROTOCOL";
@@ -105,6 +106,7 @@ error_codes! {
     MismatchedEndpointType = 114, "MISMATCHED_ENDPOINT_TYPE";
     UnsupportedEndpointType = 115, "UNSUPPORTED_ENDPOINT_TYPE";
     TransactionAbortable = 120, "TRANSACTION_ABORTABLE";
+    InvalidRegularExpression = 128, "INVALID_REGULAR_EXPRESSION";
 }
 
 impl ErrorCode {

@@ -25,6 +25,7 @@ pub use error::{BatchError, LogError};
 pub use journal::Journal;
 pub use log::{
     AbortedTransaction, Codec, Compacted, Compaction, CompactionReport, CompactionRules, CompactionRun,
-    Damage, LastBatch, Log, LogConfig, LogReader, Pace, Recovery, Region, Replaced, StreamState, Timed,
+    Damage, LastBatch, Log, LogConfig, LogReader, Pace, Recovery, Region, Removed, Replaced, StreamState,
+    Timed,
 };
 pub use record::{Headers, Record, Records};

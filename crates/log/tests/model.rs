@@ -125,13 +125,13 @@ impl Model {
             }
             Step::RetainBytes { percent } => {
                 let kept = log.size_bytes() * percent / 100;
-                let freed = log.retain(0, None, Some(kept)).unwrap();
+                let freed = log.retain(0, None, Some(kept)).unwrap().bytes;
                 assert_eq!(self.forget_below(log.start_offset()), freed);
                 assert!(log.size_bytes() >= kept);
             }
             Step::RetainTime { percent } => {
                 let now_ms = offset_at(percent) * 10;
-                let freed = log.retain(now_ms, Some(0), None).unwrap();
+                let freed = log.retain(now_ms, Some(0), None).unwrap().bytes;
                 assert_eq!(self.forget_below(log.start_offset()), freed);
                 assert!(log.start_offset() * 10 <= now_ms.max(log.end_offset() * 10));
             }

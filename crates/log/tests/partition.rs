@@ -274,7 +274,7 @@ fn what_has_no_time_is_as_old_as_its_file() {
         builder.finish()
     };
     (0..3).for_each(|offset| log.append(&timeless(offset)).unwrap());
-    assert_eq!(log.retain(6_000, Some(1_000), None).unwrap(), 0);
+    assert_eq!(log.retain(6_000, Some(1_000), None).unwrap().bytes, 0);
     disk.set_time(6_000);
     log.append(&timeless(3)).unwrap();
     log.retain(6_001, Some(1_000), None).unwrap();
@@ -337,7 +337,9 @@ fn a_crash_at_any_flush_leaves_a_start_that_was_promised_or_asked_for() {
         let (mut log, _) = open(&disk, SEGMENT_BYTES);
         let (mut promised, mut asked) = (0, 0);
         for start in 1..=10 {
-            (0..3).for_each(|_| drop(log.append_assigning(&[batch(0, 1, 60)], None).unwrap()));
+            for _ in 0..3 {
+                log.append_assigning(&[batch(0, 1, 60)], None).unwrap();
+            }
             log.delete_records(start * 2).unwrap();
             asked = start * 2;
             flush(&mut log, &disk);

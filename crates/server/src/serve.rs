@@ -1,7 +1,10 @@
 //! `cauce serve`: configuration, the data directory, the listeners, and the way out.
 
 mod config;
+mod descriptors;
 pub(crate) mod directory;
+mod machine;
+mod values;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -75,6 +78,7 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     let config = flags.config()?;
     let file = config.definitions.as_deref();
     let to_import = file.map(|path| definitions::read(path).map(|read| (path, read))).transpose()?;
+    let connections_max = descriptors::connections_max(descriptors::raise_limit());
     let _lock = directory::claim(&config.data)?;
     let disk = Arc::new(FileDisk::new(config.data.clone(), FlushStrategy::Adaptive));
     let memory_bytes = config.memory_bytes;
@@ -107,11 +111,12 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     tracing::info!(%address, data = %config.data.display(), memory_bytes, "accepting AMQP clients");
     let kafka = bind_kafka(&config.kafka).await?;
     for (what, address) in &config.not_served {
-        tracing::debug!(what, address, "asked for, and not served yet");
+        tracing::warn!(what, address, "asked for, and not served yet: nothing listens there");
     }
     tokio::spawn(watch_memory(node.clone()));
     tokio::spawn(watch_disk(disk, node.clone(), config.disk_free_bytes_min));
-    let mut listening = vec![tokio::spawn(amqp::listen(listener, node.clone(), config.limits))];
+    let amqp = amqp::listen(listener, node.clone(), config.limits, connections_max);
+    let mut listening = vec![tokio::spawn(amqp)];
     let mut ports = serde_json::json!({ "amqp": address.to_string() });
     let service = kafka::Service::new(node.clone(), config.data.clone());
     for (index, Bound { name, address, listener, advertised }) in kafka.into_iter().enumerate() {

@@ -131,6 +131,30 @@ impl Node {
         self.shared.save_topic(topic)
     }
 
+    /// A topic the broker keeps for itself, made if it is not there. What is written to it is never safe sooner than its
+    /// definition: the storage thread keeps the order.
+    pub(crate) fn internal_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        segment_bytes: i32,
+    ) -> Result<Arc<Topic>, TopicError> {
+        if let Some(topic) = self.topics().get(name) {
+            return Ok(topic);
+        }
+        let segment_bytes = segment_bytes.to_string();
+        let config = Overrides::parse([
+            ("cleanup.policy", "compact"),
+            ("compression.type", "producer"),
+            ("segment.bytes", &segment_bytes),
+        ])?;
+        match self.create_topic(name, partitions, config) {
+            Ok((topic, _)) => Ok(topic),
+            // Somebody else was faster.
+            Err(error) => self.topics().get(name).ok_or(error),
+        }
+    }
+
     /// Deletes a topic with all it holds; answers when that is safe and the files are gone.
     pub async fn delete_topic(&self, name: &str) -> Result<(), TopicError> {
         if topic::is_internal(name) {
@@ -149,6 +173,8 @@ impl Node {
         for partition in topic.partitions().iter() {
             partition.delete().await;
         }
+        // Before another can have the name.
+        self.groups.topic_deleted(topic.name.shared()).await;
         self.shared.topics.change().forget(&topic);
         Ok(())
     }

@@ -63,6 +63,11 @@ pub struct CheckedBatch {
 }
 
 impl CheckedBatch {
+    /// Who numbered it, if anybody.
+    pub fn sender(&self) -> Option<Sender> {
+        self.header.sender
+    }
+
     /// What the broker itself made needs no check.
     pub(crate) fn own(batch: &RecordBatch, charge: Arc<Charge>) -> CheckedBatch {
         CheckedBatch { bytes: batch.bytes().clone(), header: header_of(batch), append_time_ms: None, charge }

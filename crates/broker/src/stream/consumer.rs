@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use cauce_core::message::BlockBuilder;
-use cauce_core::queue::{ConsumerId, Delivery};
+use cauce_core::queue::{ConsumerId, Delivery, window_units};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, oneshot};
@@ -52,9 +52,9 @@ pub struct StreamConsumer {
 }
 
 impl StreamConsumer {
-    /// So many messages left for the client.
-    pub fn sent(&self, messages: u32) {
-        let _ = self.mailbox.send(Command::Sent(messages));
+    /// Messages left for the client, of so many [`window_units`].
+    pub fn sent(&self, units: u32) {
+        let _ = self.mailbox.send(Command::Sent(units));
     }
 
     /// So many were acknowledged.
@@ -131,7 +131,7 @@ struct ConsumerTask {
     link: Link,
     /// Messages that may be given out until some are acknowledged.
     credit: u32,
-    /// Messages and bytes of what was given out at a time and has not all left for the client.
+    /// Units and bytes of what was given out at a time and has not all left for the client.
     ahead: VecDeque<(u32, usize)>,
     ahead_bytes: usize,
 }
@@ -167,7 +167,7 @@ impl ConsumerTask {
 
     fn obey(&mut self, command: Command) -> ControlFlow<()> {
         match command {
-            Command::Sent(messages) => self.left_for_client(messages),
+            Command::Sent(units) => self.left_for_client(units),
             Command::Settled(messages) => self.credit += messages,
             Command::End(done) => {
                 let _ = done.send(());
@@ -189,13 +189,13 @@ impl ConsumerTask {
         self.credit > 0 && self.ahead_bytes < STREAM_AHEAD_BYTES
     }
 
-    fn left_for_client(&mut self, mut messages: u32) {
+    fn left_for_client(&mut self, mut units: u32) {
         while let Some((count, bytes)) = self.ahead.front_mut() {
-            if *count > messages {
-                *count -= messages;
+            if *count > units {
+                *count -= units;
                 return;
             }
-            messages -= *count;
+            units -= *count;
             self.ahead_bytes -= *bytes;
             self.ahead.pop_front();
         }
@@ -236,7 +236,8 @@ impl ConsumerTask {
         }
         let block = block.finish(self.stream.gauge());
         self.credit -= offsets.len() as u32;
-        self.ahead.push_back((offsets.len() as u32, block.cost_bytes()));
+        let units = (0..block.len() as u32).map(|index| window_units(block.body_bytes(index)));
+        self.ahead.push_back((units.fold(0, u32::saturating_add), block.cost_bytes()));
         self.ahead_bytes += block.cost_bytes();
         let deliveries = offsets.into_iter().zip(0..).map(|(offset, index)| {
             let delivery = Delivery { offset, redelivered: false, returns: 0, block: block.clone(), index };

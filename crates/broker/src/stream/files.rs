@@ -21,6 +21,7 @@ use parking_lot::RwLock;
 use tokio::sync::oneshot;
 
 use super::checking::header_of;
+use super::chores::{ChoreDone, ChoreJob};
 use super::handle::{PartitionCommand, PartitionMailbox};
 
 /// Bytes read at a time while what a snapshot does not know is replayed.
@@ -35,7 +36,7 @@ pub(crate) struct Location {
     pub(crate) number: u64,
     pub(crate) dir: PathBuf,
     topic: TopicId,
-    config: RwLock<LogConfig>,
+    config: RwLock<Arc<TopicConfig>>,
 }
 
 impl Location {
@@ -44,17 +45,21 @@ impl Location {
             number,
             dir: topics_dir().join(at.to_string()),
             topic,
-            config: RwLock::new(log_config(config)),
+            config: RwLock::new(Arc::new(config.clone())),
         }
     }
 
     /// For a log that is not open yet. One that is gets a [`PartitionJob::Configure`] too.
-    pub(crate) fn configure(&self, config: &TopicConfig) {
-        *self.config.write() = log_config(config);
+    pub(crate) fn configure(&self, config: Arc<TopicConfig>) {
+        *self.config.write() = config;
+    }
+
+    pub(crate) fn config(&self) -> Arc<TopicConfig> {
+        self.config.read().clone()
     }
 
     fn log_config(&self) -> LogConfig {
-        self.config.read().clone()
+        log_config(&self.config.read())
     }
 
     fn metadata(&self) -> String {
@@ -63,10 +68,12 @@ impl Location {
 }
 
 fn log_config(config: &TopicConfig) -> LogConfig {
+    let lag_ms = if config.cleanup_policy.compact { config.max_compaction_lag_ms } else { i64::MAX };
     LogConfig {
         segment_bytes: config.segment_bytes as u64,
         index_interval_bytes: config.index_interval_bytes as u32,
-        segment_ms: Some(config.segment_ms),
+        index_bytes_max: config.segment_index_bytes as u64,
+        segment_ms: Some(config.segment_ms.min(lag_ms)),
         ..LogConfig::default()
     }
 }
@@ -87,17 +94,33 @@ fn base64_of(TopicId(bytes): TopicId) -> String {
 #[derive(Debug)]
 pub(crate) enum PartitionJob {
     /// Appends, and tells the mailbox once that is safe; if `tells_written`, also as soon as it is written.
-    Append { batches: Vec<Bytes>, bytes: usize, upto: u64, tells_written: bool, mailbox: PartitionMailbox },
+    Append {
+        batches: Vec<Bytes>,
+        bytes: usize,
+        upto: u64,
+        tells_written: bool,
+        mailbox: PartitionMailbox,
+    },
     /// Takes over a log that was recovered.
-    Adopt { log: Box<Log> },
+    Adopt {
+        log: Box<Log>,
+    },
     /// Keeps what the partition knows of all below the offset.
-    Snapshot { end: u64, snapshot: Vec<u8> },
+    Snapshot {
+        end: u64,
+        snapshot: Vec<u8>,
+    },
+    Chore(ChoreJob),
     /// Takes up what its location says now.
     Configure,
     /// Deletes the records below the offset.
-    Trim { before: u64 },
+    Trim {
+        before: u64,
+    },
     /// Removes all there is.
-    Forget { done: oneshot::Sender<()> },
+    Forget {
+        done: oneshot::Sender<()>,
+    },
 }
 
 impl PartitionJob {
@@ -129,6 +152,7 @@ impl Stored {
 pub(crate) enum After {
     Nothing,
     Tell(Stored),
+    TellOfChore(ChoreDone),
     Done(oneshot::Sender<()>),
 }
 
@@ -170,6 +194,12 @@ impl PartitionFiles {
                 let log = self.log(at, dirty.as_deref_mut())?;
                 log.write_snapshot(end as i64, &snapshot)?;
                 soil(log, dirty)?;
+            }
+            PartitionJob::Chore(job) => {
+                let Some(log) = self.logs.get_mut(&at.number) else { return Ok(After::Nothing) };
+                let done = job.carry_out(log, &self.disk, dirty.is_some())?;
+                soil(log, dirty)?;
+                return Ok(After::TellOfChore(done));
             }
             PartitionJob::Configure => {
                 if let Some(log) = self.logs.get_mut(&at.number) {
@@ -297,7 +327,8 @@ fn replay(stream: &mut Stream, reader: &LogReader, start: u64, now_ms: i64) -> R
     }
 }
 
-fn marker_of(batch: &RecordBatch) -> Option<Marker> {
+/// What a control batch says, if it is one that ends a transaction.
+pub(crate) fn marker_of(batch: &RecordBatch) -> Option<Marker> {
     let record = batch.records().next()?.ok()?;
     let (key, value) = (Bytes::copy_from_slice(record.key?), Bytes::copy_from_slice(record.value?));
     let EndMarker { committed, coordinator_epoch } = EndMarker::decode(key, value).ok()??;

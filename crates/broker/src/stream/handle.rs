@@ -10,12 +10,13 @@ use cauce_core::stream::{
     Aborted, AppendError, Guard, Isolation, Marker, MarkerError, OutOfRange, ProducerView, Sender,
 };
 use cauce_core::topic::TopicConfig;
-use cauce_log::LogReader;
+use cauce_log::{LogReader, Removed};
 use parking_lot::RwLock;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::checking::CheckedBatch;
+use super::chores::Chore;
 use super::watch::{Watch, Watchers};
 
 /// When an append is answered.
@@ -123,6 +124,13 @@ pub(crate) enum PartitionCommand {
         done: oneshot::Sender<u64>,
     },
     Configure(Arc<TopicConfig>),
+    Chore(Chore),
+    /// The log begins here now, as something was removed.
+    Begins {
+        at: u64,
+        removed: Removed,
+        done: oneshot::Sender<Removed>,
+    },
     /// The storage thread wrote all below the offset.
     Written {
         upto: u64,
@@ -218,8 +226,8 @@ impl PartitionHandle {
         }
     }
 
-    /// Whether the partition was deleted; who watches it is woken then.
-    pub fn is_gone(&self) -> bool {
+    /// Whether the topic was deleted; who watches it is woken then.
+    pub(super) fn is_gone(&self) -> bool {
         self.is_gone.load(Ordering::Acquire)
     }
 

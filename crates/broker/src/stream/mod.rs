@@ -6,6 +6,7 @@
 //! | `catalog` | making and deleting them; how they come back |
 //! | `task`, `handle`, `watch` | the task that owns a partition, and how others reach it |
 //! | `checking`, `compression` | what a producer sends, before it is kept |
+//! | `housekeeping`, `chores` | retention and compaction: when, and what the owners do for it |
 //! | `codec` | what compaction compresses again |
 //! | `reading` | what a consumer gets |
 //! | `face` | a topic as AMQP has it: published to and consumed like a queue |
@@ -16,6 +17,7 @@
 mod batch_records;
 mod catalog;
 mod checking;
+mod chores;
 mod codec;
 mod compression;
 mod consumer;
@@ -24,6 +26,7 @@ mod declaring;
 mod face;
 mod files;
 mod handle;
+mod housekeeping;
 mod mapping;
 mod reading;
 mod task;
@@ -40,5 +43,6 @@ pub use topics::{Topic, TopicError, Topics};
 pub use watch::Watch;
 
 pub(crate) use catalog::TOPICS_VHOST;
+pub(crate) use chores::ChoreDone;
 pub(crate) use declaring::{asks_for_stream, spec_of};
-pub(crate) use files::{After, Location, PartitionFiles, PartitionJob, Stored};
+pub(crate) use files::{After, Location, PartitionFiles, PartitionJob, Stored, marker_of};

@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 
-use cauce_log::{self as log, LogError, LogReader, Region};
+use cauce_log::{self as log, LogError, LogReader, RecordBatch, Region};
 
 use super::codec::Compression;
 use super::handle::PartitionHandle;
@@ -24,6 +24,14 @@ impl PartitionHandle {
         let region = reader.locate(offsets.start as i64, offsets.end as i64, bytes_max as u64);
         report_damage(&self.at.to_string(), &reader);
         region
+    }
+
+    /// Batches from the one that holds the offset on, none at the end: for what the broker keeps for itself.
+    pub(crate) fn read(&self, from: u64, bytes_max: usize) -> Result<Vec<RecordBatch>, LogError> {
+        let Some(reader) = self.reader() else { return Ok(Vec::new()) };
+        let batches = reader.read(from as i64, bytes_max);
+        report_damage(&self.at.to_string(), &reader);
+        batches
     }
 
     /// The first record that is as late as this, if it is below `end`.

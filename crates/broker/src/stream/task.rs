@@ -72,6 +72,8 @@ pub(super) struct PartitionTask {
     visible_bytes: u64,
     /// Bytes since the last snapshot.
     unsnapped_bytes: usize,
+    /// As the last compaction left it.
+    nothing_aborted_below: u64,
     markers: BatchBuilder,
     /// Charges of what is on its way to the log.
     charges: VecDeque<(u64, Arc<cauce_core::message::Charge>)>,
@@ -105,6 +107,7 @@ impl PartitionTask {
             to_be_stored: Queue::default(),
             visible_bytes: 0,
             unsnapped_bytes: 0,
+            nothing_aborted_below: 0,
             markers: BatchBuilder::new(),
             charges: VecDeque::new(),
         };
@@ -173,8 +176,22 @@ impl PartitionTask {
                 let _ = done.send(self.stream.log_start());
             }
             PartitionCommand::Configure(config) => {
-                self.location.configure(&config);
+                self.location.configure(config);
                 self.send(PartitionJob::Configure);
+            }
+            PartitionCommand::Chore(chore) => {
+                self.send_placed();
+                if let Some(below) = chore.nothing_aborted_below() {
+                    // Not at once: a reader may be between the records it found and the question which were aborted.
+                    self.stream.forget_aborted(std::mem::replace(&mut self.nothing_aborted_below, below));
+                }
+                let (config, mailbox) = (self.location.config(), self.handle.mailbox());
+                let job = chore.prepare(&self.stream, config, mailbox, now_ms);
+                self.send(PartitionJob::Chore(job));
+            }
+            PartitionCommand::Begins { at, removed, done } => {
+                self.stream.trim(at);
+                let _ = done.send(removed);
             }
             PartitionCommand::Written { upto } => self.has_written(upto),
             PartitionCommand::Stored { upto, bytes, reader } => {
@@ -254,6 +271,11 @@ impl PartitionTask {
     }
 
     fn finish_turn(&mut self) {
+        self.send_placed();
+        self.handle.show(extent_of(&self.stream, self.visible_bytes));
+    }
+
+    fn send_placed(&mut self) {
         if !self.placed.is_empty() {
             let bytes = std::mem::take(&mut self.placed_bytes);
             let job = PartitionJob::Append {
@@ -269,7 +291,6 @@ impl PartitionTask {
                 self.snapshot();
             }
         }
-        self.handle.show(extent_of(&self.stream, self.visible_bytes));
     }
 
     /// Comes after the batches it knows of: the storage thread does one job after the other.

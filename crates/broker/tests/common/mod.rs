@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cauce_broker::{ConfirmTag, Event, Flush, Link, Node, NodeConfig, QueueHandle, Receipts};
+use cauce_broker::{ConfirmTag, Event, Flush, Link, Node, NodeConfig, QueueHandle, Receipts, Settings};
 use cauce_core::message::{Block, BlockBuilder, Message, Traits};
 use cauce_core::queue::{Delivery, Picks};
 use cauce_core::topology::QueueSpec;
@@ -12,7 +12,9 @@ use cauce_log::MemoryDisk;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 pub(crate) fn config() -> NodeConfig {
-    NodeConfig { flush: Flush::Always, memory_bytes: 64 << 20, ..NodeConfig::default() }
+    let mut settings = Settings::default();
+    settings.set("group.initial.rebalance.delay.ms", "0").expect("nobody waits in vain");
+    NodeConfig { flush: Flush::Always, memory_bytes: 64 << 20, settings, ..NodeConfig::default() }
 }
 
 pub(crate) fn run<T>(life: impl Future<Output = T>) -> T {
@@ -71,24 +73,32 @@ impl Client {
 
     /// Publishes a persistent message and waits for its confirm.
     pub(crate) async fn publish(&mut self, node: &Node, queue: &QueueHandle, number: u64) {
-        self.publish_block(queue, block_of(node, &[(number, true)])).await;
+        self.publish_all(queue, block_of(node, &[(number, true)])).await;
     }
 
     pub(crate) async fn publish_bytes(&mut self, node: &Node, queue: &QueueHandle, body: &[u8]) {
         let mut block = BlockBuilder::new();
         let traits = Traits { persistent: true, ..Traits::default() };
         block.push(Message { exchange: b"", routing_key: b"", envelope: &[0, 0], body, traits });
-        self.publish_block(queue, block.finish(node.memory().gauge())).await;
+        self.publish_all(queue, block.finish(node.memory().gauge())).await;
     }
 
-    /// Publishes the one message of the block and waits for its confirm.
-    async fn publish_block(&mut self, queue: &QueueHandle, block: Arc<Block>) {
-        let tag = ConfirmTag { channel: 1, life: 0, sequence: 0 };
-        let receipts = Receipts::Connection { link: self.link.clone(), tags: vec![Some(tag)] };
-        queue.publish(block, Picks::Run(0..1), receipts).await;
-        match self.events.recv().await {
-            Some(Event::Confirmed(confirms)) => assert_eq!(confirms, [(tag, true)]),
-            other => panic!("not a confirm: {other:?}"),
+    /// Publishes the messages of the block and waits for their confirms.
+    pub(crate) async fn publish_all(&mut self, queue: &QueueHandle, block: Arc<Block>) {
+        let count = block.len() as u32;
+        let tag = |sequence| ConfirmTag { channel: 1, life: 0, sequence };
+        let tags = (0..count).map(|at| Some(tag(at.into()))).collect();
+        let receipts = Receipts::Connection { link: self.link.clone(), tags };
+        queue.publish(block, Picks::Run(0..count), receipts).await;
+        let mut confirmed = 0;
+        while confirmed < count {
+            match self.events.recv().await {
+                Some(Event::Confirmed(confirms)) => {
+                    assert!(confirms.iter().all(|(_, taken)| *taken));
+                    confirmed += confirms.len() as u32;
+                }
+                other => panic!("not a confirm: {other:?}"),
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 //! and the best wins. The draw depends on nothing else, so binding order and restarts do not move
 //! messages, and adding a destination takes from each other one only its fair share.
 
-use super::{Destination, LazyFacts, Property};
+use super::{Destination, LazyFacts, Map, Property};
 use crate::value::{Table, Value};
 
 const HASH_HEADER: &str = "hash-header";
@@ -14,7 +14,8 @@ const HASH_PROPERTY: &str = "hash-property";
 #[derive(Debug)]
 pub(crate) struct ConsistentHash {
     hashed: Hashed,
-    buckets: Vec<Bucket>,
+    /// By destination and weight. Two that agree in both always score the same.
+    buckets: Map<(Destination, u32), Bucket>,
 }
 
 #[derive(Debug)]
@@ -26,9 +27,9 @@ enum Hashed {
 
 #[derive(Debug)]
 struct Bucket {
-    destination: Destination,
-    weight: u32,
     seed: u64,
+    /// How many bindings stand for it.
+    bindings: u32,
 }
 
 impl ConsistentHash {
@@ -40,20 +41,24 @@ impl ConsistentHash {
             (None, Some(property)) => Hashed::Property(property),
             (None, None) => Hashed::RoutingKey,
         };
-        ConsistentHash { hashed, buckets: Vec::new() }
+        ConsistentHash { hashed, buckets: Map::default() }
     }
 
     pub(crate) fn insert(&mut self, key: &str, destination: &Destination) {
         let Ok(weight) = weight(key) else { return };
-        let seed = seed_of(destination);
-        self.buckets.push(Bucket { destination: destination.clone(), weight, seed });
+        let bucket = self.buckets.entry((destination.clone(), weight));
+        bucket.or_insert_with(|| Bucket { seed: seed_of(destination), bindings: 0 }).bindings += 1;
     }
 
     pub(crate) fn remove(&mut self, key: &str, destination: &Destination) {
         let Ok(weight) = weight(key) else { return };
-        let same = |bucket: &Bucket| bucket.weight == weight && bucket.destination == *destination;
-        if let Some(index) = self.buckets.iter().position(same) {
-            self.buckets.swap_remove(index);
+        let end = (destination.clone(), weight);
+        let Some(bucket) = self.buckets.get_mut(&end) else {
+            return;
+        };
+        bucket.bindings -= 1;
+        if bucket.bindings == 0 {
+            self.buckets.remove(&end);
         }
     }
 
@@ -67,11 +72,12 @@ impl ConsistentHash {
             return;
         }
         let hash = self.hash(keys, facts);
-        let better = |a: &&Bucket, b: &&Bucket| {
-            a.score(hash).total_cmp(&b.score(hash)).then_with(|| a.destination.cmp(&b.destination))
-        };
-        if let Some(bucket) = self.buckets.iter().max_by(better) {
-            found(&bucket.destination);
+        let scores = self
+            .buckets
+            .iter()
+            .map(|((destination, weight), bucket)| (bucket.score(*weight, hash), destination));
+        if let Some((_, destination)) = scores.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(b.1))) {
+            found(destination);
         }
     }
 
@@ -86,10 +92,10 @@ impl ConsistentHash {
 }
 
 impl Bucket {
-    fn score(&self, hash: u64) -> f64 {
+    fn score(&self, weight: u32, hash: u64) -> f64 {
         // The top 53 bits as a fraction strictly between 0 and 1.
         let draw = ((mix(hash ^ self.seed) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-        -f64::from(self.weight) / draw.ln()
+        -f64::from(weight) / draw.ln()
     }
 }
 

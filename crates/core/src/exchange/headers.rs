@@ -1,6 +1,8 @@
 //! Headers: a binding's arguments are compared with the headers of the message.
 
-use super::{Destination, LazyFacts};
+use std::hash::BuildHasher;
+
+use super::{Destination, LazyFacts, Map};
 use crate::topology::wording::{shown, type_name};
 use crate::value::{Table, Value};
 
@@ -9,7 +11,8 @@ const RULES: [&str; 4] = ["all", "any", "all-with-x", "any-with-x"];
 
 #[derive(Debug, Default)]
 pub(crate) struct Headers {
-    bindings: Vec<HeaderBinding>,
+    /// By what [`place`] says of them, so that one can be taken out without looking at the others.
+    bindings: Map<u64, Vec<HeaderBinding>>,
 }
 
 #[derive(Debug)]
@@ -35,7 +38,8 @@ enum Rule {
 
 impl Headers {
     pub(crate) fn insert(&mut self, key: &str, arguments: &Table, destination: &Destination) {
-        self.bindings.push(HeaderBinding {
+        let place = place(key, arguments, destination);
+        self.bindings.entry(place).or_default().push(HeaderBinding {
             condition: Condition::of(arguments),
             destination: destination.clone(),
             key: key.into(),
@@ -47,8 +51,15 @@ impl Headers {
         let same = |binding: &HeaderBinding| {
             binding.destination == *destination && *binding.key == *key && binding.arguments == *arguments
         };
-        if let Some(index) = self.bindings.iter().position(same) {
-            self.bindings.swap_remove(index);
+        let place = place(key, arguments, destination);
+        let Some(bindings) = self.bindings.get_mut(&place) else {
+            return;
+        };
+        if let Some(index) = bindings.iter().position(same) {
+            bindings.swap_remove(index);
+        }
+        if bindings.is_empty() {
+            self.bindings.remove(&place);
         }
     }
 
@@ -57,9 +68,14 @@ impl Headers {
             return;
         }
         let headers = facts.headers();
-        let matching = self.bindings.iter().filter(|binding| binding.condition.holds(headers));
+        let matching = self.bindings.values().flatten().filter(|binding| binding.condition.holds(headers));
         matching.for_each(|binding| found(&binding.destination));
     }
+}
+
+/// A number that equal bindings share, and others hardly ever.
+fn place(key: &str, arguments: &Table, destination: &Destination) -> u64 {
+    foldhash::fast::FixedState::default().hash_one((key, arguments.fingerprint(), destination))
 }
 
 /// Whether the arguments of a binding can be read as a condition; if not, why.

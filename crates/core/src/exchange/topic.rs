@@ -1,6 +1,6 @@
 //! Topic: keys are words between dots; in a binding `*` is any one word and `#` any number of them.
 //!
-//! Bindings form a trie of words. Routing walks it once, carrying for each node the *set* of             self.visit_after(one, inside.iter());s
+//! Bindings form a trie of words. Routing walks it once, carrying for each node the *set* of places
 //! in the key it can have been reached at. So no node is visited twice for one key, however many `#`
 //! a binding has, and bindings that do not match cost nothing beyond the words they share.
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{InstanceId, Join, MemberRecord, Protocol, Token};
+use crate::message::Charge;
 
 /// A newcomer that joins cannot send heartbeats yet. If the group takes longer than this it has to ask again,
 /// so that those who gave up do not count for ever.
@@ -16,6 +17,8 @@ pub(super) struct Member {
     pub(super) session_timeout_ms: i64,
     pub(super) rebalance_timeout_ms: i64,
     pub(super) protocols: Vec<Protocol>,
+    /// For the protocols; what comes back after a restart has none until the member joins again.
+    _charge: Option<Arc<Charge>>,
     pub(super) assignment: Arc<[u8]>,
     /// Its join waits for the others.
     pub(super) joining: Option<Token>,
@@ -37,6 +40,7 @@ impl Member {
             session_timeout_ms: join.session_timeout_ms,
             rebalance_timeout_ms: join.rebalance_timeout_ms.max(0),
             protocols: join.protocols,
+            _charge: Some(join.charge),
             assignment: Arc::default(),
             joining: Some(token),
             syncing: None,
@@ -55,6 +59,7 @@ impl Member {
             session_timeout_ms: record.session_timeout_ms,
             rebalance_timeout_ms: record.rebalance_timeout_ms,
             protocols: vec![Protocol { name: protocol, metadata: record.metadata, topics: record.topics }],
+            _charge: None,
             assignment: record.assignment,
             joining: None,
             syncing: None,
@@ -71,6 +76,7 @@ impl Member {
         self.session_timeout_ms = join.session_timeout_ms;
         self.rebalance_timeout_ms = join.rebalance_timeout_ms.max(0);
         self.protocols = join.protocols;
+        self._charge = Some(join.charge);
     }
 
     /// A generation begins for it.

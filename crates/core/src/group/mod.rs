@@ -42,6 +42,7 @@ pub use effects::{Effect, Effects, JoinAnswer, Membership, Participant, Refusal,
 pub use offsets::Fetched;
 pub use record::{CommittedOffset, GroupRecord, MemberRecord, Snapshot, Stored};
 pub use requests::{Commit, Identity, Join, OffsetToCommit, Protocol, Sync, Token};
+pub use restore::Restoring;
 pub use rules::Rules;
 pub use view::{Description, MemberView};
 

@@ -10,11 +10,11 @@ use crate::partition::TopicPartition;
 use crate::producer::{Producer, ProducerId};
 
 /// What is known of one partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fetched<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
     /// Nothing was committed.
     Nothing,
-    At(&'a CommittedOffset),
+    At(CommittedOffset),
     /// A transaction may yet change it, and the caller wants to wait for its end (KIP-447).
     Unstable,
 }
@@ -141,7 +141,7 @@ impl Group {
         &self,
         partitions: Option<&[TopicPartition]>,
         require_stable: bool,
-    ) -> Vec<(TopicPartition, Fetched<'_>)> {
+    ) -> Vec<(TopicPartition, Fetched)> {
         if self.phase == Phase::Dead {
             return partitions.unwrap_or_default().iter().map(|at| (at.clone(), Fetched::Nothing)).collect();
         }
@@ -154,7 +154,7 @@ impl Group {
             |at: &TopicPartition| require_stable && (arriving.contains(at) || self.offsets.is_pending(at));
         let fetched = |at: &TopicPartition| match self.offsets.get(at) {
             _ if unstable(at) => (at.clone(), Fetched::Unstable),
-            Some(offset) => (at.clone(), Fetched::At(offset)),
+            Some(offset) => (at.clone(), Fetched::At(offset.clone())),
             None => (at.clone(), Fetched::Nothing),
         };
         match partitions {

@@ -52,7 +52,7 @@ pub enum GroupRecord {
     Gone,
 }
 
-/// What the log holds of a group, for [`restore`](super::Group::restore).
+/// What the log holds of a group, for [`Restoring`](super::Restoring).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
     Record(GroupRecord),

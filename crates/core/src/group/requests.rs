@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{InstanceId, MemberId};
+use crate::message::Charge;
 use crate::partition::TopicPartition;
 use crate::producer::Producer;
 
@@ -44,6 +45,8 @@ pub struct Join {
     pub protocol_type: Arc<str>,
     /// The one it likes best first.
     pub protocols: Vec<Protocol>,
+    /// For what it says here, held for as long as that is known.
+    pub charge: Arc<Charge>,
 }
 
 #[derive(Debug, Clone)]

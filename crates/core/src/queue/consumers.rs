@@ -57,15 +57,23 @@ pub struct Subscription {
     pub prefetch: u32,
     /// A limit it shares with others.
     pub shared: Option<Arc<SharedLimit>>,
-    /// Messages it takes before it reports that they left for the client.
+    /// What it takes before it reports that it left for the client, in [`window_units`].
     pub window: u32,
+}
+
+/// What a message takes of a consumer's window: one, and more if it is large, so that messages on their way are
+/// bounded in bytes too.
+pub fn window_units(body_bytes: u64) -> u32 {
+    const UNIT_BYTES: u64 = 2048;
+    u32::try_from(body_bytes / UNIT_BYTES).map_or(u32::MAX, |more| more.saturating_add(1))
 }
 
 #[derive(Debug)]
 pub(super) struct Consumer {
     pub(super) subscription: Subscription,
     unsettled: u32,
-    window: u32,
+    /// Below zero after a large message.
+    window: i64,
     /// Stands in the line of those that can take a message.
     waiting: bool,
 }
@@ -107,11 +115,12 @@ impl Consumers {
     }
 
     pub(super) fn has_exclusive(&self) -> bool {
-        self.all.values().any(|consumer| consumer.subscription.exclusive)
+        // It is alone, so nobody needs to look through many.
+        self.all.len() == 1 && self.all.values().any(|consumer| consumer.subscription.exclusive)
     }
 
     pub(super) fn add(&mut self, id: ConsumerId, subscription: Subscription) {
-        let window = subscription.window;
+        let window = i64::from(subscription.window);
         self.all.insert(id, Consumer { subscription, unsettled: 0, window, waiting: false });
         self.order.push(id);
         self.choose_active();
@@ -190,6 +199,9 @@ impl Consumers {
                     continue;
                 };
                 consumer.waiting = false;
+                if !consumer.has_room() {
+                    continue;
+                }
                 let no_ack = consumer.subscription.no_ack;
                 let shared = consumer.subscription.shared.as_ref().filter(|_| !no_ack);
                 if shared.is_some_and(|limit| !limit.acquire()) {
@@ -216,12 +228,19 @@ impl Consumers {
         self.line_up(id);
     }
 
+    /// The message it took was a large one.
+    pub(super) fn took_more(&mut self, id: ConsumerId, units: u32) {
+        if let Some(consumer) = self.all.get_mut(&id) {
+            consumer.window -= i64::from(units);
+        }
+    }
+
     /// Messages left for the client, so as many may be sent again.
-    pub(super) fn sent(&mut self, id: ConsumerId, messages: u32) {
+    pub(super) fn sent(&mut self, id: ConsumerId, units: u32) {
         let Some(consumer) = self.all.get_mut(&id) else {
             return;
         };
-        consumer.window += messages;
+        consumer.window += i64::from(units);
         self.line_up(id);
     }
 }

@@ -11,6 +11,12 @@ pub(super) struct Leaving {
     announced: Option<u64>,
 }
 
+impl Leaving {
+    pub(super) fn was_given_out(&self) -> bool {
+        matches!(self.reason, Reason::Rejected | Reason::DeliveryLimit)
+    }
+}
+
 impl Queue {
     /// The message leaves unwanted, and is no longer ready or held.
     pub(super) fn leave(&mut self, offset: u64, reason: Reason, out: &mut Effects) {

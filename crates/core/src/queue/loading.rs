@@ -73,12 +73,7 @@ impl Queue {
             self.admit(kept);
         }
         past.leaving.keys().for_each(|&offset| unsettled.insert(offset));
-        let mut done_from = 0;
-        for run in unsettled.runs() {
-            self.settled.insert_range(done_from..run.start);
-            done_from = run.end;
-        }
-        self.settled.insert_range(done_from..next);
+        self.settled = unsettled.gaps_below(next);
         self.next = next;
         self.window.start_at(next);
         self.stored_upto = next;
@@ -104,6 +99,9 @@ impl Queue {
     pub fn given_out(&self) -> RangeSet {
         let mut given_out = self.given_out_before.clone();
         self.held.keys().for_each(|&offset| given_out.insert(offset));
+        // On their way to dead letters, from which the next run may find them back.
+        let returned = self.leaving.iter().filter(|(_, leaving)| leaving.was_given_out());
+        returned.for_each(|(&offset, _)| given_out.insert(offset));
         given_out
     }
 

@@ -37,7 +37,7 @@ use window::Window;
 use crate::message::Block;
 use crate::range_set::RangeSet;
 
-pub use consumers::{ConsumerId, SharedLimit, Subscription};
+pub use consumers::{ConsumerId, SharedLimit, Subscription, window_units};
 pub use effects::{Delivery, Effect, Effects, Reason};
 pub use loading::{Kept, Past};
 pub use rules::{Overflow, Rules};
@@ -61,6 +61,8 @@ pub enum SubscribeError {
     ExclusiveTaken,
     #[error("the queue has consumers, so none can be exclusive")]
     NotAlone,
+    #[error("the queue serves one consumer after another, so none can be exclusive")]
+    TakesTurns,
 }
 
 /// Who holds a message.
@@ -287,6 +289,9 @@ impl Queue {
         if subscription.exclusive && !self.consumers.is_empty() {
             return Err(SubscribeError::NotAlone);
         }
+        if subscription.exclusive && self.rules.single_active_consumer {
+            return Err(SubscribeError::TakesTurns);
+        }
         self.used_ms = now_ms;
         self.consumers.add(consumer, subscription);
         self.move_on(now_ms, out);
@@ -305,9 +310,9 @@ impl Queue {
         self.move_on(now_ms, out);
     }
 
-    /// Messages left for the client: its window opens by as many.
-    pub fn sent(&mut self, consumer: ConsumerId, messages: u32, now_ms: i64, out: &mut Effects) {
-        self.consumers.sent(consumer, messages);
+    /// Messages left for the client: its window opens by as many [`window_units`].
+    pub fn sent(&mut self, consumer: ConsumerId, units: u32, now_ms: i64, out: &mut Effects) {
+        self.consumers.sent(consumer, units);
         self.move_on(now_ms, out);
     }
 
@@ -373,6 +378,8 @@ impl Queue {
             self.finish(run, out);
         }
         self.ready_bytes = 0;
+        // Whoever waited for a message to be loaded waits for nothing now.
+        while self.answer_empty(out) {}
         purged
     }
 

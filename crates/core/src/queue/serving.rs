@@ -1,6 +1,6 @@
 //! Handing out: the head of the line, to whoever waited longest for it.
 
-use super::{Delivery, Effect, Effects, Held, Holder, Queue, WaitingGet};
+use super::{Delivery, Effect, Effects, Held, Holder, Queue, WaitingGet, window_units};
 
 impl Queue {
     /// After any change: who can be served, what has expired, what is too much, what must be loaded.
@@ -38,7 +38,7 @@ impl Queue {
         }
     }
 
-    fn answer_empty(&mut self, out: &mut Effects) -> bool {
+    pub(super) fn answer_empty(&mut self, out: &mut Effects) -> bool {
         let Some(WaitingGet { token, .. }) = self.gets.pop_front() else {
             return false;
         };
@@ -57,6 +57,10 @@ impl Queue {
             return false;
         };
         let delivery = self.hand_out(Holder::Consumer(to), no_ack, now_ms, out);
+        let units = window_units(delivery.block.body_bytes(delivery.index));
+        if units > 1 {
+            self.consumers.took_more(to, units - 1);
+        }
         out.push(Effect::Deliver { to, no_ack, delivery });
         true
     }

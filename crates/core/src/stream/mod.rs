@@ -9,6 +9,7 @@
 
 mod batch;
 mod epoch;
+mod housekeeping;
 mod producer;
 mod producers;
 mod reading;
@@ -22,6 +23,7 @@ use crate::producer::{Ending, ProducerId, TransactionVersion};
 
 pub use batch::{AppendError, Appended, Batch, Marker, MarkerError, Sender};
 pub use epoch::{EpochError, LEADER_EPOCH, check_leader_epoch};
+pub use housekeeping::{Decided, LastWritten};
 pub use producer::ProducerView;
 pub use reading::{Isolation, OutOfRange, Position};
 pub use snapshot::SnapshotError;

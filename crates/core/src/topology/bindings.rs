@@ -25,9 +25,10 @@ pub enum Removed {
     Exchange { name: Arc<str>, spec: ExchangeSpec },
 }
 
-/// The bindings of a source: the arguments of each with that destination and key.
+/// The bindings of a source: the arguments of those with that destination, key and
+/// [fingerprint](Table::fingerprint), mostly one.
 #[derive(Debug, Default)]
-pub(super) struct Outgoing(Map<(Destination, Arc<str>), Vec<Table>>);
+pub(super) struct Outgoing(Map<(Destination, Arc<str>, u64), Vec<Table>>);
 
 impl Outgoing {
     pub(super) fn is_empty(&self) -> bool {
@@ -35,8 +36,8 @@ impl Outgoing {
     }
 }
 
-/// The source and key of the bindings of a destination.
-pub(super) type Inbound = HashSet<(Arc<str>, Arc<str>), foldhash::fast::FixedState>;
+/// The source, key and fingerprint of the bindings of a destination.
+pub(super) type Inbound = HashSet<(Arc<str>, Arc<str>, u64), foldhash::fast::FixedState>;
 
 impl<Q: Clone + Debug> Topology<Q> {
     /// Whether the binding is new. Whether the connection may touch an exclusive queue is for the
@@ -58,13 +59,15 @@ impl<Q: Clone + Debug> Topology<Q> {
             return Err(TopologyError::InvalidBinding { reason });
         }
         let (key, arguments) = (Arc::<str>::from(key), sorted(arguments));
-        let variants = entry.outgoing.0.entry((destination.clone(), key.clone())).or_default();
+        let fingerprint = arguments.fingerprint();
+        let end = (destination.clone(), key.clone(), fingerprint);
+        let variants = entry.outgoing.0.entry(end).or_default();
         if variants.contains(&arguments) {
             return Ok(false);
         }
         entry.matcher.insert(&key, &arguments, &destination);
         variants.push(arguments);
-        self.inbound.entry(destination).or_default().insert((entry.name.clone(), key));
+        self.inbound.entry(destination).or_default().insert((entry.name.clone(), key, fingerprint));
         self.generation += 1;
         Ok(true)
     }
@@ -82,7 +85,8 @@ impl<Q: Clone + Debug> Topology<Q> {
         let Some(entry) = self.exchanges.get_mut(source) else {
             return Ok(Vec::new());
         };
-        let (end, arguments) = ((destination.clone(), Arc::<str>::from(key)), sorted(arguments));
+        let arguments = sorted(arguments);
+        let end = (destination.clone(), Arc::<str>::from(key), arguments.fingerprint());
         let Some(variants) = entry.outgoing.0.get_mut(&end) else {
             return Ok(Vec::new());
         };
@@ -99,7 +103,7 @@ impl<Q: Clone + Debug> Topology<Q> {
             if entry.spec.auto_delete && entry.outgoing.is_empty() {
                 doomed.push(source.clone());
             }
-            self.forget_inbound(destination, &source, &key);
+            self.forget_inbound(destination, &source, &key, end.2);
         }
         let mut removed =
             vec![Removed::Binding(Binding { source, destination: destination.clone(), key, arguments })];
@@ -116,17 +120,17 @@ impl<Q: Clone + Debug> Topology<Q> {
     pub fn bindings_from(&self, source: &str) -> impl Iterator<Item = Binding> {
         self.exchanges.get(source).into_iter().flat_map(|entry| {
             let ends = entry.outgoing.0.iter();
-            ends.flat_map(|((destination, key), variants)| expand(&entry.name, destination, key, variants))
+            ends.flat_map(|((destination, key, _), variants)| expand(&entry.name, destination, key, variants))
         })
     }
 
     pub fn bindings_to(&self, destination: &Destination) -> impl Iterator<Item = Binding> {
         let known = self.inbound.get_key_value(destination);
         known.into_iter().flat_map(|(destination, inbound)| {
-            inbound.iter().flat_map(|(source, key)| {
+            inbound.iter().flat_map(|(source, key, fingerprint)| {
                 let outgoing = self.exchanges.get(source).map(|entry| &entry.outgoing.0);
-                let variants =
-                    outgoing.and_then(|outgoing| outgoing.get(&(destination.clone(), key.clone())));
+                let end = (destination.clone(), key.clone(), *fingerprint);
+                let variants = outgoing.and_then(|outgoing| outgoing.get(&end));
                 expand(source, destination, key, variants.map_or(&[], Vec::as_slice))
             })
         })
@@ -139,8 +143,8 @@ impl<Q: Clone + Debug> Topology<Q> {
             let Some(entry) = self.exchanges.remove(&name) else {
                 continue;
             };
-            for ((destination, key), variants) in &entry.outgoing.0 {
-                self.forget_inbound(destination, &name, key);
+            for ((destination, key, fingerprint), variants) in &entry.outgoing.0 {
+                self.forget_inbound(destination, &name, key, *fingerprint);
                 removed.extend(expand(&name, destination, key, variants).map(Removed::Binding));
             }
             doomed.extend(self.remove_inbound(&Destination::Exchange(name.clone()), removed));
@@ -155,11 +159,11 @@ impl<Q: Clone + Debug> Topology<Q> {
         removed: &mut Vec<Removed>,
     ) -> Vec<Arc<str>> {
         let mut doomed = Vec::new();
-        for (source, key) in self.inbound.remove(destination).unwrap_or_default() {
+        for (source, key, fingerprint) in self.inbound.remove(destination).unwrap_or_default() {
             let Some(entry) = self.exchanges.get_mut(&source) else {
                 continue;
             };
-            let end = (destination.clone(), key);
+            let end = (destination.clone(), key, fingerprint);
             let variants = entry.outgoing.0.remove(&end).unwrap_or_default();
             for arguments in &variants {
                 entry.matcher.remove(&end.1, arguments, destination);
@@ -172,11 +176,17 @@ impl<Q: Clone + Debug> Topology<Q> {
         doomed
     }
 
-    fn forget_inbound(&mut self, destination: &Destination, source: &Arc<str>, key: &Arc<str>) {
+    fn forget_inbound(
+        &mut self,
+        destination: &Destination,
+        source: &Arc<str>,
+        key: &Arc<str>,
+        fingerprint: u64,
+    ) {
         let Some(inbound) = self.inbound.get_mut(destination) else {
             return;
         };
-        inbound.remove(&(source.clone(), key.clone()));
+        inbound.remove(&(source.clone(), key.clone(), fingerprint));
         if inbound.is_empty() {
             self.inbound.remove(destination);
         }

@@ -4,7 +4,7 @@ use super::{Record, State, TransactionalId};
 use crate::partition::TopicPartition;
 use crate::producer::{Ending, Producer, TransactionVersion};
 
-/// Names something to persist.
+/// Names a record to persist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub(super) u64);
 
@@ -43,9 +43,9 @@ pub enum Effect {
     /// Keep the record, or forget what was kept, under this transactional id; then call
     /// [`persisted`](super::Coordinator::persisted).
     Persist { ticket: Ticket, transactional_id: TransactionalId, record: Option<Record> },
-    /// Remember that producer ids below this one may be given out; then call
-    /// [`persisted`](super::Coordinator::persisted).
-    ReserveIds { ticket: Ticket, upto: i64 },
+    /// Reserve a block of producer ids for the coordinator alone; then call
+    /// [`ids_reserved`](super::Coordinator::ids_reserved).
+    ReserveIds,
     /// End the producer's transaction in each of the partitions, and call [`marked`](super::Coordinator::marked) for
     /// each: when its marker is stored, or when the partition is no more.
     WriteMarkers {

@@ -1,52 +1,56 @@
-//! Producer ids: reserved on disk in blocks, so that none is ever given out twice, and few writes are needed.
+//! Producer ids: whoever gives them out to all reserves them in blocks, so that few writes are needed.
 
-use super::{Call, Coordinator, Effect, Effects, Ticket};
+use std::ops::Range;
+
+use super::{Call, Coordinator, Effect, Effects};
 use crate::producer::ProducerId;
 
-/// Ids reserved at a time. Those left over at a restart are lost.
-const BLOCK: i64 = 1000;
-/// With fewer left the next block is reserved.
+/// With fewer left the next block is asked for.
 const LOW: i64 = 100;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ProducerIds {
-    next: i64,
-    reserved_upto: i64,
-    reserving: Option<(Ticket, i64)>,
+    block: Range<i64>,
+    /// The block after it.
+    following: Range<i64>,
+    reserving: bool,
 }
 
 impl ProducerIds {
-    pub(super) fn new(first_free_id: i64) -> ProducerIds {
-        ProducerIds { next: first_free_id, reserved_upto: first_free_id, reserving: None }
+    fn left(&self) -> i64 {
+        self.block.end - self.block.start + self.following.end - self.following.start
     }
 
-    pub(super) fn persisted(&mut self, ticket: Ticket) -> bool {
-        match self.reserving {
-            Some((reserving, upto)) if reserving == ticket => {
-                self.reserved_upto = upto;
-                self.reserving = None;
-                true
-            }
-            _ => false,
+    fn take(&mut self) -> Option<ProducerId> {
+        if self.block.is_empty() {
+            self.block = std::mem::take(&mut self.following);
         }
+        self.block.next().map(ProducerId)
     }
 }
 
 impl Coordinator {
+    /// The ids are reserved: nobody else gets them, and nobody ever did.
+    pub fn ids_reserved(&mut self, ids: Range<i64>, now_ms: i64, out: &mut Effects) {
+        debug_assert!(self.ids.reserving && self.ids.following.is_empty(), "one block at a time");
+        self.ids.following = ids;
+        self.ids.reserving = false;
+        for call in std::mem::take(&mut self.waiting) {
+            self.call(call, now_ms, out);
+        }
+    }
+
     /// An id for the call, which is made again later if there is none.
     pub(super) fn take_id(&mut self, call: impl FnOnce() -> Call, out: &mut Effects) -> Option<ProducerId> {
         let ids = &mut self.ids;
-        if ids.reserving.is_none() && ids.reserved_upto - ids.next < LOW {
-            self.last_ticket += 1;
-            let (ticket, upto) = (Ticket(self.last_ticket), ids.reserved_upto + BLOCK);
-            ids.reserving = Some((ticket, upto));
-            out.push(Effect::ReserveIds { ticket, upto });
-        }
-        if ids.next == ids.reserved_upto {
+        let id = ids.take();
+        if id.is_none() {
             self.waiting.push(call());
-            return None;
         }
-        ids.next += 1;
-        Some(ProducerId(ids.next - 1))
+        if !ids.reserving && ids.following.is_empty() && ids.left() < LOW {
+            ids.reserving = true;
+            out.push(Effect::ReserveIds);
+        }
+        id
     }
 }

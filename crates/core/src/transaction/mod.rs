@@ -143,15 +143,15 @@ impl Transaction {
 }
 
 impl Coordinator {
-    /// No transactional id yet. Producer ids below `first_free_id` were given out before.
-    pub fn new(rules: Rules, first_free_id: i64) -> Coordinator {
+    /// No transactional id yet.
+    pub fn new(rules: Rules) -> Coordinator {
         Coordinator {
             rules,
             transactions: HashMap::default(),
             deadlines: BTreeSet::new(),
             persisting: HashMap::default(),
             last_ticket: 0,
-            ids: ProducerIds::new(first_free_id),
+            ids: ProducerIds::default(),
             waiting: Vec::new(),
         }
     }
@@ -161,18 +161,25 @@ impl Coordinator {
         self.transactions.get(transactional_id).map(|transaction| &transaction.record)
     }
 
+    /// Whether whoever asks something of this transactional id would be told to try again.
+    pub fn in_transition(&self, transactional_id: &str) -> bool {
+        self.transactions.get(transactional_id).is_some_and(Transaction::in_transition)
+    }
+
+    pub fn len(&self) -> usize {
+        self.transactions.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.transactions.is_empty()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&TransactionalId, &Record)> {
         self.transactions.iter().map(|(id, transaction)| (id, &transaction.record))
     }
 
-    /// What was asked for by this ticket is on disk.
+    /// The record with this ticket is on disk.
     pub fn persisted(&mut self, ticket: Ticket, now_ms: i64, out: &mut Effects) {
-        if self.ids.persisted(ticket) {
-            for call in std::mem::take(&mut self.waiting) {
-                self.call(call, now_ms, out);
-            }
-            return;
-        }
         let Some(id) = self.persisting.remove(&ticket) else { return };
         let transaction = self.transactions.get_mut(&id).expect("it stays while a record is persisted");
         let Pending { next, last_epoch, then } = transaction.pending.take().expect("the record had a ticket");

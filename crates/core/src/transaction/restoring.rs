@@ -7,12 +7,11 @@ impl Coordinator {
     /// not is as it was, and its client may go on.
     pub fn restore(
         rules: Rules,
-        first_free_id: i64,
         records: impl IntoIterator<Item = (TransactionalId, Record)>,
         now_ms: i64,
         out: &mut Effects,
     ) -> Coordinator {
-        let mut coordinator = Coordinator::new(rules, first_free_id);
+        let mut coordinator = Coordinator::new(rules);
         for (id, record) in records {
             let decided = record.state.ending_under_way().is_some();
             coordinator.transactions.insert(id.clone(), Transaction::new(record));

@@ -33,6 +33,7 @@ pub use compaction::{
 pub use reader::LogReader;
 pub use recovery::{Damage, Recovery};
 pub use region::Region;
+pub use retention::Removed;
 pub use times::Timed;
 
 use checkpoint::Checkpoint;
@@ -118,6 +119,7 @@ impl Log {
         let snapshots = Snapshots::open(&*disk, &dir, recovered.end_offset)?;
         let view = View::new(recovered.segments, recovered.end_offset);
         view.set_log_start(checkpoint.known().log_start);
+        view.set_compacted_below(checkpoint.known().compacted_below);
         view.verify_regions.store(config.verify_regions, Ordering::Relaxed);
         let log = Log {
             // What was found may never have been flushed: the process may have been killed before.

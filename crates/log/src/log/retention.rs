@@ -11,6 +11,14 @@ use super::view::Placed;
 use crate::error::LogError;
 use crate::segment::Segment;
 
+/// What is no longer part of the log. The files that are gone take their space until this is dropped, which may take a
+/// while.
+#[derive(Debug)]
+pub struct Removed {
+    pub bytes: u64,
+    _segments: Vec<Arc<Segment>>,
+}
+
 impl Log {
     /// Removes the segments whose records are all below `offset` and returns how many bytes that freed. When the
     /// active one is among them, a new empty one keeps the end of the log.
@@ -37,13 +45,13 @@ impl Log {
     }
 
     /// Removes the segments that are older than `retention_ms`, and as many more as leave at least
-    /// `retention_bytes`. Returns how many bytes that freed. What has no time is as old as its file.
+    /// `retention_bytes`. What has no time is as old as its file.
     pub fn retain(
         &mut self,
         now_ms: i64,
         retention_ms: Option<i64>,
         retention_bytes: Option<u64>,
-    ) -> io::Result<u64> {
+    ) -> io::Result<Removed> {
         let oldest_ms = retention_ms.map(|retention| now_ms.saturating_sub(retention));
         let is_expired = |segment: &Segment| match (oldest_ms, segment.max_timestamp()?) {
             (None, _) => Ok(false),
@@ -54,7 +62,7 @@ impl Log {
             self.start_empty_segment()?;
         }
         let mut surplus = retention_bytes.map_or(0, |kept| self.size_bytes().saturating_sub(kept));
-        self.remove_segments_while(|placed| {
+        self.take_segments_while(|placed| {
             let bytes = placed.segment.len_bytes();
             let is_surplus = bytes <= surplus;
             let may_go = bytes == 0 || is_surplus || is_expired(&placed.segment)?;
@@ -86,12 +94,18 @@ impl Log {
     /// Readers stop seeing the segments first; those in the middle of one finish, as its file stays open for them.
     /// The files go at once, unless the name of the segment that keeps the end of the log is not yet durable.
     fn remove_segments_while(&mut self, may_go: impl FnMut(&Placed) -> io::Result<bool>) -> io::Result<u64> {
-        let removed = self.view.remove_first(may_go)?;
-        let freed = removed.iter().map(|segment| segment.len_bytes()).sum();
-        self.retired.extend(removed);
+        Ok(self.take_segments_while(may_go)?.bytes)
+    }
+
+    fn take_segments_while(
+        &mut self,
+        may_go: impl FnMut(&Placed) -> io::Result<bool>,
+    ) -> io::Result<Removed> {
+        let segments = self.view.remove_first(may_go)?;
+        self.retired.extend(segments.iter().cloned());
         if self.names_are_durable.load(Ordering::Acquire) {
             self.remove_retired_segments()?;
         }
-        Ok(freed)
+        Ok(Removed { bytes: segments.iter().map(|segment| segment.len_bytes()).sum(), _segments: segments })
     }
 }

@@ -217,19 +217,19 @@ fn a_log_trimmed_to_its_end_remembers_the_end() {
 fn retention_by_age_removes_segments_that_are_all_old() {
     // Batch n is from n seconds after the epoch.
     let mut log = filled(&MemoryDisk::new(), 10);
-    assert_eq!(log.retain(12_000, Some(10_000), None).unwrap(), 0);
-    assert_eq!(log.retain(12_001, Some(10_000), None).unwrap(), 300);
+    assert_eq!(log.retain(12_000, Some(10_000), None).unwrap().bytes, 0);
+    assert_eq!(log.retain(12_001, Some(10_000), None).unwrap().bytes, 300);
     assert_eq!(log.start_offset(), 3);
-    assert_eq!(log.retain(100_000, Some(10_000), None).unwrap(), 700);
+    assert_eq!(log.retain(100_000, Some(10_000), None).unwrap().bytes, 700);
     assert_eq!((log.start_offset(), log.end_offset()), (10, 10));
 }
 
 #[test]
 fn retention_by_size_keeps_at_least_that_much() {
     let mut log = filled(&MemoryDisk::new(), 10);
-    assert_eq!(log.retain(0, None, Some(701)).unwrap(), 0);
-    assert_eq!(log.retain(0, None, Some(700)).unwrap(), 300);
-    assert_eq!(log.retain(0, None, Some(0)).unwrap(), 600);
+    assert_eq!(log.retain(0, None, Some(701)).unwrap().bytes, 0);
+    assert_eq!(log.retain(0, None, Some(700)).unwrap().bytes, 300);
+    assert_eq!(log.retain(0, None, Some(0)).unwrap().bytes, 600);
     assert_eq!(log.size_bytes(), 100);
 }
 
@@ -347,7 +347,7 @@ fn damaged_or_missing_indexes_cost_time_only() {
         );
     }
     assert!(log.reader().take_damage().is_empty());
-    assert_eq!(log.retain(100_000, None, Some(0)).unwrap(), 900);
+    assert_eq!(log.retain(100_000, None, Some(0)).unwrap().bytes, 900);
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub(super) struct View {
     /// Records below are deleted, though the first segment may hold them.
     log_start: AtomicI64,
     end_offset: AtomicI64,
+    compacted_below: AtomicI64,
     pub(super) verify_regions: AtomicBool,
     damage: Mutex<Noticed>,
 }
@@ -47,6 +48,7 @@ impl View {
             segments: RwLock::new(segments),
             log_start: AtomicI64::new(0),
             end_offset: AtomicI64::new(end_offset),
+            compacted_below: AtomicI64::new(0),
             verify_regions: AtomicBool::new(true),
             damage: Mutex::default(),
         }
@@ -66,6 +68,15 @@ impl View {
 
     pub(super) fn set_end_offset(&self, end_offset: i64) {
         self.end_offset.store(end_offset, Ordering::Release);
+    }
+
+    /// All keys below were compared with each other.
+    pub(super) fn compacted_below(&self) -> i64 {
+        self.compacted_below.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_compacted_below(&self, offset: i64) {
+        self.compacted_below.store(offset, Ordering::Release);
     }
 
     pub(super) fn size_bytes(&self) -> u64 {

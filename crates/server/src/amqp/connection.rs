@@ -82,6 +82,8 @@ pub(super) struct Connection {
     /// Only who publishes is stopped by an alarm.
     pub(super) publishes: bool,
     told_blocked: bool,
+    /// The class and method that ended the connection, if one did.
+    pub(super) blamed: (u16, u16),
     pub(super) last_heard: Instant,
     pub(super) last_said: Instant,
 }
@@ -119,6 +121,7 @@ impl Connection {
             alarms,
             publishes: false,
             told_blocked: false,
+            blamed: (0, 0),
             last_heard: Instant::now(),
             last_said: Instant::now(),
             node,
@@ -140,10 +143,11 @@ impl Connection {
     async fn serve(&mut self) -> Result<(), Fault> {
         let mut events = Vec::with_capacity(EVENTS_MAX);
         loop {
-            self.tell_alarm();
             if self.take_input().await? {
                 return Ok(());
             }
+            // After the input, which may have shown that the client publishes.
+            self.tell_alarm();
             self.out.fill(&mut self.channels, &mut self.consumers, self.frame_max);
             self.write_some()?;
             // What a client that left had published is taken first.

@@ -15,10 +15,11 @@ use super::reply_to::REPLY_TO;
 use super::source::Source;
 use super::stream::{STREAM_OFFSET, invalid};
 
-/// Messages a queue may send a consumer before they left for the client.
+/// What a queue may send a consumer before it left for the client, in window units: so many messages, and some
+/// 4 MiB of larger ones.
 const CONSUMER_WINDOW: u32 = 2048;
 
-/// Messages that left before a queue is told.
+/// The part of it that left before a queue is told.
 pub(super) const SENT_REPORT_MIN: u32 = CONSUMER_WINDOW / 4;
 
 #[derive(Debug)]

@@ -114,7 +114,7 @@ impl From<TopicError> for Fault {
 /// `queue` as in `queue 'q' in vhost '/'`.
 pub(super) fn subscribe_fault(error: SubscribeError, queue: &str, vhost: &str) -> Fault {
     match error {
-        SubscribeError::ExclusiveTaken | SubscribeError::NotAlone => Fault::new(
+        SubscribeError::ExclusiveTaken | SubscribeError::NotAlone | SubscribeError::TakesTurns => Fault::new(
             ReplyCode::AccessRefused,
             format!("queue '{queue}' in vhost '{vhost}' in exclusive use"),
         ),

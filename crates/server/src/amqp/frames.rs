@@ -35,6 +35,9 @@ impl Connection {
             match frame::parse(&input[at..], self.frame_max) {
                 Ok(Some((frame, size))) => {
                     taken = self.take_frame(frame).await;
+                    if let Err(Fault::Connection { code, .. }) = taken {
+                        self.blamed = self.blame(frame, code);
+                    }
                     at += if matches!(taken, Ok(Taken::NotYet)) { 0 } else { size };
                     if !matches!(taken, Ok(Taken::Done)) {
                         break;
@@ -217,12 +220,18 @@ impl Connection {
     }
 
     fn close_channel(&mut self, frame: Frame<'_>, code: ReplyCode, text: &str) {
-        let (class_id, method_id) = match frame.kind {
-            FrameKind::Method => Method::decode(frame.payload).map_or((0, 0), |method| method.id()),
-            _ => BasicPublish::ID,
-        };
         tracing::info!(peer = %self.peer, channel = frame.channel, code = code.code(), "closing a channel: {text}");
-        self.fail_channel(frame.channel, code, text, (class_id, method_id));
+        self.fail_channel(frame.channel, code, text, method_id(frame));
+    }
+
+    /// The method that ends the connection: in the middle of a message it is the publish, whatever else came.
+    fn blame(&self, frame: Frame<'_>, code: ReplyCode) -> (u16, u16) {
+        let is_idle = self.channels.get(&frame.channel).is_none_or(|channel| channel.content.is_idle());
+        match frame.kind {
+            FrameKind::Method if !is_idle => BasicPublish::ID,
+            FrameKind::Header | FrameKind::Body if is_idle && code == ReplyCode::UnexpectedFrame => (0, 0),
+            _ => method_id(frame),
+        }
     }
 
     /// Tells the client the channel is over and gives back what it held.
@@ -256,6 +265,17 @@ impl Connection {
         }
         self.settling.add(unsettled, Outcome::Release);
         self.settling.flush();
+    }
+}
+
+/// The class and method a frame belongs to, as those are told who lose a channel or connection over it.
+fn method_id(frame: Frame<'_>) -> (u16, u16) {
+    match (frame.kind, frame.payload) {
+        (FrameKind::Method, &[class_high, class_low, method_high, method_low, ..]) => {
+            (u16::from_be_bytes([class_high, class_low]), u16::from_be_bytes([method_high, method_low]))
+        }
+        (FrameKind::Header | FrameKind::Body, _) => BasicPublish::ID,
+        _ => (0, 0),
     }
 }
 

@@ -19,12 +19,14 @@ mod source;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use cauce_broker::Node;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use connection::Connection;
 
@@ -55,13 +57,22 @@ impl Default for Limits {
     }
 }
 
-/// Accepts clients for as long as it is polled.
-pub(crate) async fn listen(listener: TcpListener, node: Arc<Node>, limits: Limits) {
+/// Accepts clients for as long as it is polled. Beyond `connections_max` they wait until others leave.
+pub(crate) async fn listen(listener: TcpListener, node: Arc<Node>, limits: Limits, connections_max: usize) {
+    let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
     loop {
+        let place = match places.clone().try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => {
+                tracing::warn!(connections_max, "no more clients are accepted until some leave");
+                places.clone().acquire_owned().await.expect("nobody closes it")
+            }
+        };
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let node = node.clone();
                 tokio::spawn(async move {
+                    let _place = place;
                     let _ = stream.set_nodelay(true);
                     let greeting = handshake::shake_hands(&node, limits, stream, peer);
                     match tokio::time::timeout(HANDSHAKE_WAIT, greeting).await {

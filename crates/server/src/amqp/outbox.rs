@@ -7,7 +7,7 @@ use cauce_amqp::method::*;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, with_integer_header, write_deliver, write_return};
 use cauce_broker::ToConsumer;
-use cauce_core::queue::{ConsumerId, Delivery};
+use cauce_core::queue::{ConsumerId, Delivery, window_units};
 
 use super::channel::{Channel, Unsettled};
 use super::consume::{Consumer, SENT_REPORT_MIN};
@@ -128,7 +128,7 @@ impl Outbox {
         if consumer.sent == 0 {
             self.unreported.push(id);
         }
-        consumer.sent += 1;
+        consumer.sent = consumer.sent.saturating_add(window_units(message.body_bytes()));
         true
     }
 

@@ -245,9 +245,10 @@ impl Publisher {
         };
         let message = message_of(content, envelope, traits);
         let index = self.block.push(message);
+        let mut delayed = None;
         for target in route.iter() {
             let index = match target.is_delay() {
-                true => self.push_delayed(content, message),
+                true => *delayed.get_or_insert_with(|| self.push_delayed(content, message)),
                 false => index,
             };
             let group = self.group(target);
@@ -256,7 +257,8 @@ impl Publisher {
         }
     }
 
-    /// A copy that lives for as long as its exchange holds it, with all that routing it on will ask for.
+    /// A copy for all delayed exchanges: it lives for as long as they hold it, with all that routing it on will
+    /// ask for.
     fn push_delayed(&mut self, content: &Content<'_>, message: Message<'_>) -> u32 {
         let traits = Traits { ttl_ms: delay_ms(content.properties), ..message.traits };
         self.block.push(Message { envelope: content.properties, traits, ..message })
@@ -343,33 +345,68 @@ pub(super) fn parse_expiration(text: &str) -> Result<u64, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use cauce_amqp::properties::PropertiesBuf;
     use cauce_broker::{Flush, GUEST, Node, NodeConfig};
     use cauce_core::access::Permissions;
+    use cauce_core::exchange::Destination;
+    use cauce_core::topology::ExchangeSpec;
+    use cauce_core::{Table, Value};
     use cauce_log::MemoryDisk;
 
     use super::*;
 
     #[tokio::test]
+    async fn however_many_exchanges_delay_a_message_it_is_copied_once_for_all() {
+        let node = node();
+        let vhost = node.vhost("/").unwrap();
+        for name in ["slow", "slower", "slowest"] {
+            let arguments = [("x-delayed-type", Value::text("fanout"))].into_iter().collect();
+            let kind = ExchangeKind::parse("x-delayed-message", &arguments).unwrap();
+            let spec = ExchangeSpec { kind, durable: false, auto_delete: false, internal: false, arguments };
+            vhost.declare_exchange(name, spec).unwrap().wait().await;
+            let bound = vhost.bind("amq.fanout", Destination::exchange(name), "", Table::new());
+            bound.unwrap().wait().await;
+        }
+        let author = Author { vhost: &vhost, node: &node, user: GUEST };
+        let mut publisher = Publisher::default();
+        let headers = [("x-delay", Value::I32(60_000))].into_iter().collect();
+        let properties = PropertiesBuf { headers: Some(headers), ..Default::default() }.to_bytes();
+        let content = Content { exchange: "amq.fanout", properties: &properties, ..content() };
+        let summary = PropertiesSummary::parse(content.properties).unwrap();
+        let route = publisher.route(author, &content, &summary).unwrap();
+        assert_eq!(route.len(), 3);
+        publisher.add(&content, &summary, None, &route, None);
+        assert_eq!(publisher.block.len(), 2);
+    }
+
+    #[tokio::test]
     async fn a_remembered_route_is_of_no_use_once_the_permission_is_gone() {
-        let config = NodeConfig { flush: Flush::Os, memory_bytes: 1 << 20, ..NodeConfig::default() };
-        let node = Node::start(Arc::new(MemoryDisk::new()), config).unwrap();
+        let node = node();
         let vhost = node.vhost("/").unwrap();
         let author = Author { vhost: &vhost, node: &node, user: GUEST };
         let mut publisher = Publisher::default();
         let mut publish = || {
-            let content = Content {
-                exchange: "amq.direct",
-                routing_key: "k",
-                mandatory: false,
-                immediate: false,
-                properties: &[0, 0],
-                body: (&b""[..]).into(),
-            };
+            let content = content();
             let summary = PropertiesSummary::parse(content.properties).unwrap();
             publisher.route(author, &content, &summary).is_ok()
         };
         assert!(publish() && publish());
         node.grant(GUEST, "/", &Permissions::parse(".*", "", ".*").unwrap()).unwrap().wait().await;
         assert!(!publish());
+    }
+    fn node() -> Arc<Node> {
+        let config = NodeConfig { flush: Flush::Os, memory_bytes: 1 << 20, ..NodeConfig::default() };
+        Node::start(Arc::new(MemoryDisk::new()), config).unwrap()
+    }
+
+    fn content() -> Content<'static> {
+        Content {
+            exchange: "amq.direct",
+            routing_key: "k",
+            mandatory: false,
+            immediate: false,
+            properties: &[0, 0],
+            body: (&b""[..]).into(),
+        }
     }
 }

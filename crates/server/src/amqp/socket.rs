@@ -99,7 +99,8 @@ impl Connection {
 
     pub(super) async fn say_close(&mut self, code: ReplyCode, text: &str) {
         let reply_text = shorten(text);
-        self.say(0, ConnectionClose { reply_code: code.code(), reply_text, class_id: 0, method_id: 0 });
+        let (class_id, method_id) = self.blamed;
+        self.say(0, ConnectionClose { reply_code: code.code(), reply_text, class_id, method_id });
         let _ = tokio::time::timeout(CLOSE_WAIT, self.wait_for_close_ok()).await;
     }
 

@@ -36,10 +36,10 @@ impl Source {
         }
     }
 
-    pub(super) fn sent(&self, consumer: ConsumerId, messages: u32) {
+    pub(super) fn sent(&self, consumer: ConsumerId, units: u32) {
         match self {
-            Source::Queue(queue) => queue.sent(consumer, messages),
-            Source::Stream(consumer) => consumer.sent(messages),
+            Source::Queue(queue) => queue.sent(consumer, units),
+            Source::Stream(consumer) => consumer.sent(units),
         }
     }
 

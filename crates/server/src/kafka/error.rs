@@ -1,8 +1,11 @@
 //! Errors of the domain as the protocol's codes: here only.
 
+use cauce_broker::groups::GroupError;
 use cauce_broker::stream::{AppendRefusal, BatchRefusal, TopicError};
+use cauce_broker::transactional_ids::TransactionalError;
 use cauce_core::group::Refusal;
 use cauce_core::stream::{AppendError, EpochError, MarkerError};
+use cauce_core::transaction::TransactionError;
 use cauce_kafka::ErrorCode;
 
 /// What a client is told.
@@ -88,7 +91,9 @@ impl Coded for EpochError {
 impl Coded for Refusal {
     fn code(&self) -> ErrorCode {
         match self {
-            Refusal::Gone | Refusal::UnknownMember => ErrorCode::UnknownMemberId,
+            // A moment later it is there no more, or a new one is.
+            Refusal::Gone | Refusal::NotStored => ErrorCode::CoordinatorNotAvailable,
+            Refusal::UnknownMember => ErrorCode::UnknownMemberId,
             Refusal::Fenced => ErrorCode::FencedInstanceId,
             Refusal::IllegalGeneration => ErrorCode::IllegalGeneration,
             Refusal::Rebalancing => ErrorCode::RebalanceInProgress,
@@ -96,7 +101,46 @@ impl Coded for Refusal {
             Refusal::SessionTimeout => ErrorCode::InvalidSessionTimeout,
             Refusal::Full => ErrorCode::GroupMaxSizeReached,
             Refusal::NotEmpty => ErrorCode::NonEmptyGroup,
-            Refusal::NotStored => ErrorCode::CoordinatorNotAvailable,
+        }
+    }
+}
+
+impl Coded for GroupError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            GroupError::Loading => ErrorCode::CoordinatorLoadInProgress,
+            GroupError::Unavailable => ErrorCode::CoordinatorNotAvailable,
+            GroupError::Unknown => ErrorCode::GroupIdNotFound,
+            GroupError::TooMany => ErrorCode::GroupMaxSizeReached,
+            GroupError::NameTooLong { .. } | GroupError::MemberTooLarge { .. } => ErrorCode::InvalidRequest,
+            GroupError::Refused(refusal) => refusal.code(),
+        }
+    }
+}
+
+impl Coded for TransactionError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            TransactionError::Concurrent => ErrorCode::ConcurrentTransactions,
+            TransactionError::Fenced => ErrorCode::ProducerFenced,
+            TransactionError::UnknownMapping => ErrorCode::InvalidProducerIdMapping,
+            TransactionError::InvalidState(_) => ErrorCode::InvalidTxnState,
+            TransactionError::InvalidTimeout { .. } => ErrorCode::InvalidTransactionTimeout,
+            TransactionError::NotInTransaction => ErrorCode::TransactionAbortable,
+            TransactionError::EmptyId => ErrorCode::InvalidRequest,
+        }
+    }
+}
+
+impl Coded for TransactionalError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            TransactionalError::Loading => ErrorCode::CoordinatorLoadInProgress,
+            TransactionalError::Unavailable => ErrorCode::CoordinatorNotAvailable,
+            TransactionalError::Unknown => ErrorCode::TransactionalIdNotFound,
+            TransactionalError::TooMany => ErrorCode::PolicyViolation,
+            TransactionalError::NameTooLong { .. } => ErrorCode::InvalidRequest,
+            TransactionalError::Refused(error) => error.code(),
         }
     }
 }

@@ -9,6 +9,8 @@ use cauce_core::names;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use super::machine;
+use super::values::{Names, Size, Timeout};
 use crate::amqp::Limits;
 use crate::kafka::Listener;
 
@@ -18,11 +20,15 @@ const DISK_FREE_BYTES_MIN: u64 = 50_000_000;
 /// RabbitMQ's default `consumer_timeout`.
 const CONSUMER_TIMEOUT_MS: u64 = 30 * 60_000;
 
+/// Less holds hardly a block of messages: somebody forgot the unit.
+const MEMORY_BYTES_MIN: usize = 1 << 20;
+
 /// No message may be larger, whatever is configured; as in RabbitMQ.
 const BODY_BYTES_MAX: u64 = 512 << 20;
 
 /// Everything can also be said in the file, under the same names with `_` for `-`.
 #[derive(Debug, Default, Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Flags {
     /// TOML file with any of these settings, such as `amqp = "0.0.0.0:5672"`.
     #[arg(long, value_name = "FILE", env = "CAUCE_CONFIG")]
@@ -61,7 +67,8 @@ struct Settings {
     /// When a publish is confirmed: once it is flushed to disk, or once the system has it [default: always].
     #[arg(long, value_enum, value_name = "WHEN", env = "CAUCE_FLUSH")]
     flush: Option<FlushSetting>,
-    /// Memory for messages, such as 512M or 2G; above it publishers wait [default: 40 % of the machine's].
+    /// Memory for messages, such as 512M or 2G; above it publishers wait [default: 40 % of the machine's or the
+    /// container's].
     #[arg(long, value_name = "SIZE", env = "CAUCE_MEMORY")]
     memory: Option<Size>,
     /// Free disk, such as 50M or 2G, below which publishers wait [default: 50MB].
@@ -115,6 +122,15 @@ struct Settings {
 
 const FIRST_START: &str = "First start";
 
+const AFTER_HELP: &str = "\
+A flag weighs more than its environment variable, and that more than the file of --config, where the same settings
+are named with `_` for `-`. CAUCE_LOG says how much is logged: warn, info or debug.
+
+Examples:
+  cauce serve                                        on port 5672, everything in ./cauce-data
+  cauce serve --data /var/lib/cauce --memory 512M    elsewhere, and within a budget
+  cauce serve --amqp 127.0.0.1:0 --print-ports       on any free port, which is printed";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum FlushSetting {
@@ -123,28 +139,6 @@ enum FlushSetting {
     /// Confirmed messages survive the end of the process, not of the machine.
     Os,
 }
-
-/// A number of bytes, as people write it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-struct Size(usize);
-
-/// Names as people list them: with commas between, or as a list in the file. `none` is none.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "NamesAsWritten")]
-struct Names(Vec<String>);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum NamesAsWritten {
-    Text(String),
-    List(Vec<String>),
-}
-
-/// Milliseconds, as people write them; `None` for no end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-struct Timeout(Option<u64>);
 
 /// All settings, with the defaults filled in.
 #[derive(Debug)]
@@ -178,6 +172,8 @@ pub(super) enum ConfigError {
     FrameMax(u32),
     #[error("max-message-size is {0}, and must be {BODY_BYTES_MAX} at most")]
     MessageSize(u64),
+    #[error("memory is {0} bytes, and must be {MEMORY_BYTES_MIN} at least")]
+    Memory(usize),
 }
 
 impl Config {
@@ -187,6 +183,7 @@ impl Config {
             Limits { body_bytes_max, .. } if body_bytes_max > BODY_BYTES_MAX => {
                 Err(ConfigError::MessageSize(body_bytes_max))
             }
+            _ if self.memory_bytes < MEMORY_BYTES_MIN => Err(ConfigError::Memory(self.memory_bytes)),
             _ => Ok(()),
         }
     }
@@ -354,93 +351,7 @@ fn pairs<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<(String, Strin
 
 /// 40 % of what the machine or the container has.
 fn default_memory_bytes() -> usize {
-    const FALLBACK_BYTES: usize = 1 << 30;
-    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kib| kib * 1024)
-    });
-    let container =
-        std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
-    let bytes = [machine, container].into_iter().flatten().min().unwrap_or(FALLBACK_BYTES);
-    bytes / 10 * 4
-}
-
-impl std::str::FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Size, String> {
-        let unreadable = || "write a number of bytes, or one followed by K, M or G".to_owned();
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let unit = match text[digits.len()..].to_ascii_uppercase().as_str() {
-            "" | "B" => 1,
-            "K" | "KB" | "KIB" => 1 << 10,
-            "M" | "MB" | "MIB" => 1 << 20,
-            "G" | "GB" | "GIB" => 1 << 30,
-            _ => return Err(unreadable()),
-        };
-        let number: usize = digits.parse().map_err(|_| unreadable())?;
-        let bytes = number.checked_mul(unit).ok_or("that is more than this machine can count")?;
-        Ok(Size(bytes))
-    }
-}
-
-impl std::str::FromStr for Names {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Names, Self::Err> {
-        Ok(NamesAsWritten::Text(text.to_owned()).into())
-    }
-}
-
-impl From<NamesAsWritten> for Names {
-    fn from(written: NamesAsWritten) -> Names {
-        match written {
-            NamesAsWritten::List(names) => Names(names),
-            NamesAsWritten::Text(text) if text.trim() == "none" => Names(Vec::new()),
-            NamesAsWritten::Text(text) => Names(
-                text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
-            ),
-        }
-    }
-}
-
-impl std::str::FromStr for Timeout {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Timeout, String> {
-        if text == "off" {
-            return Ok(Timeout(None));
-        }
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let unit_ms = match &text[digits.len()..] {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            // Nothing is nothing in any unit.
-            "" if digits == "0" => 1,
-            _ => return Err("write a number followed by ms, s, m or h, or `off`".to_owned()),
-        };
-        let number: u64 = digits.parse().map_err(|_| format!("'{digits}' is not a whole number"))?;
-        let ms = number.checked_mul(unit_ms).ok_or("that is more than this machine can count")?;
-        Ok(Timeout(Some(ms).filter(|&ms| ms > 0)))
-    }
-}
-
-impl TryFrom<String> for Timeout {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Timeout, String> {
-        text.parse()
-    }
-}
-
-impl TryFrom<String> for Size {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Size, String> {
-        text.parse()
-    }
+    machine::memory_bytes() / 10 * 4
 }
 
 #[cfg(test)]
@@ -448,35 +359,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_read_as_people_write_them() {
-        for (text, bytes) in
-            [("7", 7), ("2K", 2048), ("256MB", 256 << 20), ("1GiB", 1 << 30), ("3g", 3 << 30), ("9B", 9)]
-        {
-            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
-        }
-        for text in ["", "M", "2T", "-1", "1.5G", "99999999999G", "1MBB"] {
-            assert!(text.parse::<Size>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn times_read_as_people_write_them() {
-        let ms = |text: &str| toml::from_str::<Settings>(text).unwrap().filled().unwrap().consumer_timeout_ms;
-        assert_eq!(ms(""), Some(1_800_000));
-        assert_eq!(ms("consumer_timeout = '2h'"), Some(7_200_000));
-        for (text, ms) in
-            [("7ms", Some(7)), ("90s", Some(90_000)), ("1m", Some(60_000)), ("0", None), ("off", None)]
-        {
-            assert_eq!(text.parse(), Ok(Timeout(ms)), "{text}");
-        }
-        for text in ["", "5", "m", "-1s", "1.5h", "1d", "99999999999999999h", "OFF"] {
-            assert!(text.parse::<Timeout>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn flags_weigh_more_than_the_file_and_the_file_more_than_nothing() {
-        let file: Settings = toml::from_str("amqp = '127.0.0.1:1'\nflush = 'os'\nmemory = '1M'").unwrap();
+        let file: Settings = toml::from_str("amqp = '127.0.0.1:1'\nflush = 'os'\nmemory = 1048576").unwrap();
         let flags = Settings { amqp: Some("127.0.0.1:2".into()), ..Settings::default() };
         let config = flags.or(file).filled().unwrap();
         assert_eq!(config.amqp, "127.0.0.1:2");
@@ -509,9 +393,16 @@ mod tests {
         assert_eq!((frame_max, channel_max, body_bytes_max, heartbeat_s), (8192, u16::MAX, 1 << 20, 7));
         assert_eq!(config.disk_free_bytes_min, 1 << 30);
         assert!(config.check().is_ok());
-        for wrong in ["frame_max = 4095", "max_message_size = '513M'"] {
+        for wrong in ["frame_max = 4095", "max_message_size = '513M'", "memory = 512"] {
             assert!(toml::from_str::<Settings>(wrong).unwrap().filled().unwrap().check().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_consumer_may_hold_a_message_for_as_long_as_is_configured() {
+        let ms = |text: &str| toml::from_str::<Settings>(text).unwrap().filled().unwrap().consumer_timeout_ms;
+        assert_eq!(ms(""), Some(1_800_000));
+        assert_eq!(ms("consumer_timeout = '2h'"), Some(7_200_000));
     }
 
     #[test]

@@ -12,19 +12,30 @@ pub(crate) struct Broker {
     data: TempDir,
     address: String,
     process: Option<Child>,
+    /// What a shell does first, in the process that becomes the broker.
+    before: String,
 }
 
 impl Broker {
     pub(crate) fn start() -> Broker {
+        Broker::start_after(":")
+    }
+
+    /// A broker under what this shell command leaves, such as limits.
+    pub(crate) fn start_after(before: &str) -> Broker {
         let data = tempfile::tempdir().expect("a directory for the data");
-        let mut broker = Broker { data, address: "127.0.0.1:0".to_owned(), process: None };
+        let address = "127.0.0.1:0".to_owned();
+        let mut broker = Broker { data, address, process: None, before: before.to_owned() };
         broker.start_again();
         broker
     }
 
     /// On the same data and the same port as before.
     pub(crate) fn start_again(&mut self) {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_cauce"))
+        let mut process = Command::new("sh")
+            .arg("-c")
+            .arg(format!("{} && exec \"$0\" \"$@\"", self.before))
+            .arg(env!("CARGO_BIN_EXE_cauce"))
             .args(["serve", "--print-ports", "--amqp", &self.address, "--kafka", "none", "--data"])
             .arg(self.data.path())
             .env("CAUCE_LOG", "warn")
@@ -52,8 +63,16 @@ impl Broker {
         process.wait().expect("our child");
     }
 
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("amqp://guest:guest@{}/%2f?heartbeat=10", self.address)
+    }
+
+    pub(crate) async fn connect(&self) -> Connection {
+        connect(&self.url(), ConnectionProperties::default()).await
     }
 
     pub(crate) async fn connect_recovering(&self) -> Connection {

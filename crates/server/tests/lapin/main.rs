@@ -3,6 +3,7 @@
 //! With `AMQP_URL` they run against that broker instead, which shows that what they expect is what RabbitMQ does.
 
 mod broker;
+mod descriptors;
 mod failures;
 mod load;
 mod publishing;

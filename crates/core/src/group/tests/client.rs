@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::group::*;
+use crate::message::Gauge;
 
 pub(super) const PARTITIONS: i32 = 4;
 
@@ -61,6 +62,7 @@ impl Client {
             rebalance_timeout_ms: 2 * self.session_timeout_ms,
             protocol_type: CONSUMER_PROTOCOL_TYPE.into(),
             protocols: self.protocols.iter().map(protocol).collect(),
+            charge: Arc::new(Gauge::default().charge(0)),
         }
     }
 

@@ -128,7 +128,7 @@ impl Simulation {
         }
         let fetched: BTreeMap<_, _> = group.fetch(None, false).into_iter().collect();
         let log = committed(&self.log);
-        assert_eq!(fetched, log.iter().map(|(at, value)| (at.clone(), Fetched::At(value))).collect());
+        assert_eq!(fetched, log.iter().map(|(at, value)| (at.clone(), Fetched::At(value.clone()))).collect());
         for (at, offset) in &self.promised {
             assert!(log.get(at).is_some_and(|value| value.offset >= *offset), "lost {offset} of {at}");
         }

@@ -16,6 +16,7 @@ use crate::producer::ProducerId;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::restored;
 use super::words::*;
 use crate::group::*;
 
@@ -111,7 +112,7 @@ impl World {
             "restart" => {
                 let log = self.log.clone();
                 self.waiting.clear();
-                self.group = Group::restore(self.rules, log, now_ms, &mut self.out);
+                self.group = restored(self.rules, log, now_ms, &mut self.out);
             }
             "state" => self.said.push(format!("{:?} {}", self.group.state(), self.group.generation())),
             "timeout" => self.said.push(format!("timeout {:?}", self.group.next_timeout())),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::client::{Client, Doing, PARTITIONS};
 use super::random::Op;
+use super::restored;
 use crate::group::*;
 
 /// The first two share an instance, the third is static too.
@@ -254,7 +255,7 @@ impl Simulation {
         for (_, asked) in std::mem::take(&mut self.asked) {
             asked.client.into_iter().for_each(|n| self.clients[n].doing = Doing::Nothing);
         }
-        self.group = Group::restore(self.rules, self.log.clone(), self.now_ms, &mut self.out);
+        self.group = restored(self.rules, self.log.clone(), self.now_ms, &mut self.out);
         assert!(matches!(self.group.state(), State::Empty | State::Stable | State::PreparingRebalance));
         assert!(self.group.generation() >= self.last_shared || self.log_is_of_nobody());
         match self.log_is_of_nobody() {

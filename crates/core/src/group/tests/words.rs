@@ -5,6 +5,7 @@ use crate::producer::{Producer, ProducerId};
 use std::sync::Arc;
 
 use crate::group::*;
+use crate::message::Gauge;
 
 pub(super) fn tell(effect: Effect) -> String {
     match effect {
@@ -123,6 +124,7 @@ pub(super) fn join(words: &[&str]) -> Join {
         rebalance_timeout_ms: number(words, "rebalance").unwrap_or(60_000),
         protocol_type: value(words, "type").unwrap_or("consumer").into(),
         protocols: knows.map(protocol).collect(),
+        charge: Arc::new(Gauge::default().charge(0)),
     }
 }
 

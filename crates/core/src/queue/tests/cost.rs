@@ -72,6 +72,19 @@ fn one_stuck_message_costs_two_runs() {
     assert_eq!((queue.held_count(), queue.floor()), (1, 7));
 }
 
+/// Looking at all the others for each that comes would take minutes.
+#[test]
+fn tens_of_thousands_of_consumers_come_at_once() {
+    const CONSUMERS: u64 = 30_000;
+    let (mut queue, mut out) = (Queue::new(Rules::default(), 0), Effects::default());
+    let start = Instant::now();
+    for consumer in 0..CONSUMERS {
+        assert_eq!(queue.subscribe(ConsumerId(consumer), subscription(true, 0), 0, &mut out), Ok(()));
+    }
+    let took = start.elapsed();
+    assert!(took.as_secs() < 5, "{took:?} for {CONSUMERS} consumers");
+}
+
 #[test]
 fn refused_newcomers_leave_one_chunk_for_those_that_got_in() {
     let rules = Rules { length_max: Some(20), overflow: Overflow::RejectPublish, ..Rules::default() };

@@ -102,6 +102,16 @@ fn a_single_active_consumer_hands_over_when_it_leaves() {
 }
 
 #[test]
+fn where_consumers_take_turns_none_is_exclusive() {
+    let rules = Rules { single_active_consumer: true, ..plain() };
+    check(
+        rules,
+        "subscribe 1 exclusive; subscribe 2; publish a",
+        &["the queue serves one consumer after another, so none can be exclusive", "deliver a to 2"],
+    );
+}
+
+#[test]
 fn an_exclusive_consumer_wants_to_be_alone() {
     check(
         plain(),

@@ -327,7 +327,8 @@ impl Run {
         self.queue.recover(self.written_upto, kept, past, &mut self.out);
         self.model.retain(|_, entry| entry.item.traits.persistent);
         for entry in self.model.values_mut() {
-            entry.uncertain |= !certain || entry.place == Place::Held;
+            let was_given_out = matches!(entry.place, Place::Held | Place::Leaving(Reason::Rejected, _));
+            entry.uncertain |= !certain || was_given_out;
             entry.place = match self.rules.is_past_delivery_limit(entry.returns) {
                 true => Place::Leaving(Reason::DeliveryLimit, false),
                 false => Place::Ready,

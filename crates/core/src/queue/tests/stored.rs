@@ -34,7 +34,7 @@ fn a_get_waits_for_the_head_to_be_loaded() {
     let start = "publish a; publish b; write; stored; evict; get 1; get 2;";
     let loads = ["written a b", "got 1 a, 1 wait", "load b"];
     check(plain(), &format!("{start} load"), &[&loads[..], &["got 2 b, 0 wait"]].concat());
-    check(plain(), &format!("{start} purge; load"), &[&loads[..], &["purged 1", "got 2 nothing"]].concat());
+    check(plain(), &format!("{start} purge"), &[&loads[..], &["purged 1", "got 2 nothing"]].concat());
     check(plain(), &format!("{start} close"), &[&loads[..], &["got 2 nothing"]].concat());
 }
 
@@ -129,6 +129,22 @@ fn a_clean_stop_remembers_who_was_given_out_and_any_stop_how_often() {
     check(plain(), &script("certain"), &after(certain));
     let uncertain = ["deliver b again to 2", "deliver c again to 2", "deliver d again to 2"];
     check(plain(), &script("uncertain"), &after(uncertain));
+}
+
+#[test]
+fn what_was_rejected_but_is_not_with_the_dead_letters_comes_back_marked() {
+    check(
+        dead_letters(),
+        "publish a b; write; stored; get 1; reject a; restart certain; load; get 2; get 3",
+        &[
+            "written a b",
+            "got 1 a, 1 wait",
+            "dead a Rejected",
+            "load a",
+            "got 2 a again, 1 wait",
+            "got 3 b, 0 wait",
+        ],
+    );
 }
 
 #[test]

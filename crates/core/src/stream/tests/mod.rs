@@ -1,3 +1,4 @@
+mod housekeeping;
 mod producers;
 mod random;
 pub(crate) mod reader;

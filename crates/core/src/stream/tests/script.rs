@@ -4,7 +4,7 @@
 //! Without `@` nobody numbered it, without `/` nobody sent it. `v2` verifies it by the newer rules first, `v1`
 //! by the older ones. Other commands: `verify 7/0 @3 v2` (keeps the guard for `append … guarded`),
 //! `commit 7/0`, `abort 7/0 v2 coordinator=4`, `stored` (all) or `stored 4`, `trim 4`, `at 500`, `aborted 0 9`,
-//! `offsets`, `read 4`, `producers`, `restart` (from the log), `restart snapshot`, `timeout`.
+//! `offsets`, `decided`, `forget 4`, `read 4`, `producers`, `restart` (from the log), `restart snapshot`, `timeout`.
 
 use super::reader::Entry;
 use crate::producer::{Ending, Producer, ProducerId, TransactionVersion};
@@ -80,6 +80,8 @@ impl World {
                 self.said.push(said);
             }
             "producers" => self.producers(),
+            "decided" => self.decided(),
+            "forget" => self.stream.forget_aborted(words[0].parse().unwrap()),
             "restart" => self.restart(words.contains(&"snapshot")),
             other => panic!("no command {other}"),
         }
@@ -136,6 +138,18 @@ impl World {
             })
             .collect();
         self.said.push(format!("aborted [{}]", said.join(", ")));
+    }
+
+    fn decided(&mut self) {
+        let Decided { below, aborted, mut last_written } = self.stream.decided();
+        last_written.sort_unstable_by_key(|last| last.producer);
+        let aborted: Vec<_> = aborted.iter().map(|aborted| aborted.producer.0).collect();
+        let last_written: Vec<_> = last_written
+            .iter()
+            .map(|last| format!("{}/{} {:?}", last.producer.id.0, last.producer.epoch, last.last_offset))
+            .collect();
+        self.said
+            .push(format!("decided below {below}, aborted {aborted:?}, last {}", last_written.join(" ")));
     }
 
     fn producers(&mut self) {

@@ -27,7 +27,7 @@ fn each_step_is_on_disk_before_it_is_answered() {
     check(
         "hold; init a; persist; persist; add a 0/0 t; persist; abort a 0/0; persist; mark t; persist; show a",
         &[
-            "reserve 1000",
+            "reserve ids",
             "persist a Empty 0/0 []",
             "1 is 0/0",
             "persist a Ongoing 0/0 [t]",

@@ -14,7 +14,7 @@ fn without_a_transactional_id_every_producer_is_new() {
 fn ids_are_given_out_only_once_reserved_and_whoever_is_early_waits() {
     check(
         "hold; init -; init a; init -; persist",
-        &["reserve 1000", "1 is 0/0", "persist a Empty 1/0 []", "3 is 2/0"],
+        &["reserve ids", "1 is 0/0", "persist a Empty 1/0 []", "3 is 2/0"],
     );
 }
 

@@ -43,7 +43,7 @@ struct World {
 impl World {
     fn new() -> World {
         World {
-            coordinator: Coordinator::new(Rules::default(), 0),
+            coordinator: Coordinator::new(Rules::default()),
             out: Effects::default(),
             disk: BTreeMap::new(),
             first_free_id: 0,
@@ -130,7 +130,7 @@ impl World {
         self.marking.clear();
         let records = self.disk.clone();
         let (out, now_ms) = (&mut self.out, self.now_ms);
-        self.coordinator = Coordinator::restore(Rules::default(), self.first_free_id, records, now_ms, out);
+        self.coordinator = Coordinator::restore(Rules::default(), records, now_ms, out);
     }
 
     fn carry_out(&mut self) {
@@ -159,9 +159,9 @@ impl World {
                 }
                 self.persisting.push_back(effect);
             }
-            Effect::ReserveIds { upto, .. } => {
+            Effect::ReserveIds => {
                 if self.holds {
-                    self.said.push(format!("reserve {upto}"));
+                    self.said.push("reserve ids".into());
                 }
                 self.persisting.push_back(effect);
             }
@@ -191,9 +191,10 @@ impl World {
                 self.disk.remove(&transactional_id);
                 ticket
             }
-            Effect::ReserveIds { ticket, upto } => {
-                self.first_free_id = upto;
-                ticket
+            Effect::ReserveIds => {
+                let block = self.first_free_id..self.first_free_id + 1000;
+                self.first_free_id = block.end;
+                return self.coordinator.ids_reserved(block, self.now_ms, &mut self.out);
             }
             other => panic!("{other:?}"),
         };

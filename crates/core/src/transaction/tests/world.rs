@@ -11,6 +11,9 @@ use crate::transaction::*;
 
 pub(super) const PARTITIONS: usize = 3;
 
+/// Producer ids reserved at a time.
+const IDS: i64 = 1000;
+
 /// A batch on its way. The tag stands for its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Produce {
@@ -92,7 +95,7 @@ pub(super) fn topic_partition(partition: usize) -> TopicPartition {
 impl Broker {
     pub(super) fn new() -> Broker {
         Broker {
-            coordinator: Coordinator::new(Rules::default(), 0),
+            coordinator: Coordinator::new(Rules::default()),
             partitions: (0..PARTITIONS).map(|_| Partition::new()).collect(),
             now_ms: 0,
             out: Effects::default(),
@@ -232,25 +235,31 @@ impl Broker {
     pub(super) fn persist(&mut self, choice: usize) -> bool {
         let at = choice % self.persisting.len().max(1);
         let Some(effect) = self.persisting.remove(at) else { return false };
-        let ticket = self.write(effect);
-        self.coordinator.persisted(ticket, self.now_ms, &mut self.out);
+        match self.write(effect) {
+            Some(ticket) => self.coordinator.persisted(ticket, self.now_ms, &mut self.out),
+            None => {
+                let block = self.first_free_id - IDS..self.first_free_id;
+                self.coordinator.ids_reserved(block, self.now_ms, &mut self.out);
+            }
+        }
         self.carry_out();
         true
     }
 
-    fn write(&mut self, effect: Effect) -> Ticket {
+    /// The ticket of a record.
+    fn write(&mut self, effect: Effect) -> Option<Ticket> {
         match effect {
             Effect::Persist { ticket, transactional_id, record: Some(record) } => {
                 self.disk.insert(transactional_id, record);
-                ticket
+                Some(ticket)
             }
             Effect::Persist { ticket, transactional_id, record: None } => {
                 self.disk.remove(&transactional_id);
-                ticket
+                Some(ticket)
             }
-            Effect::ReserveIds { ticket, upto } => {
-                self.first_free_id = upto;
-                ticket
+            Effect::ReserveIds => {
+                self.first_free_id += IDS;
+                None
             }
             other => panic!("nothing to write: {other:?}"),
         }
@@ -259,7 +268,7 @@ impl Broker {
     fn carry_out(&mut self) {
         for effect in self.out.drain().collect::<Vec<_>>() {
             match effect {
-                Effect::Persist { .. } | Effect::ReserveIds { .. } => self.persisting.push_back(effect),
+                Effect::Persist { .. } | Effect::ReserveIds => self.persisting.push_back(effect),
                 Effect::WriteMarkers { transactional_id, producer, ending, version, partitions } => {
                     let marker = Marker { producer, ending, coordinator_epoch: 0, version };
                     self.delayed.extend(partitions.iter().map(|partition| Delayed::Mark {
@@ -299,8 +308,7 @@ impl Broker {
         self.answers.clear();
         self.outcomes.clear();
         let (records, out) = (self.disk.clone(), &mut self.out);
-        let (first_free_id, now_ms) = (self.first_free_id, self.now_ms);
-        self.coordinator = Coordinator::restore(Rules::default(), first_free_id, records, now_ms, out);
+        self.coordinator = Coordinator::restore(Rules::default(), records, self.now_ms, out);
         self.carry_out();
     }
 

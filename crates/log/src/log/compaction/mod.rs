@@ -22,7 +22,7 @@ use std::sync::Arc;
 use super::checkpoint::Known;
 use super::recovery::Damage;
 use super::view::{Placed, View};
-use super::{Log, LogConfig, RELATIVE_OFFSET_MAX};
+use super::{Log, LogConfig, LogReader, RELATIVE_OFFSET_MAX};
 use crate::batch::RecordBatch;
 use crate::disk::Disk;
 use crate::error::LogError;
@@ -168,19 +168,8 @@ impl Log {
         state: StreamState,
         now_ms: i64,
     ) -> io::Result<Option<Compaction>> {
-        let mut segments = self.view.all();
-        segments.pop_if(|placed| placed.is_last);
-        let compacted_below = self.checkpoint.known().compacted_below.max(self.start_offset());
-        let limit = limit_of(&segments, compacted_below, rules, &state, now_ms)?.min(self.active.base_offset);
-        segments.retain(|placed| placed.segment.base_offset < limit);
-        let (dirty, clean): (Vec<&Placed>, Vec<_>) =
-            segments.iter().partition(|placed| placed.offset_limit > compacted_below);
-        let bytes = |of: &[&Placed]| of.iter().map(|placed| placed.segment.len_bytes()).sum::<u64>() as f64;
-        let ratio = bytes(&dirty) / (bytes(&dirty) + bytes(&clean)).max(1.0);
-        let is_time = ratio > rules.min_dirty_ratio || waits_too_long(&dirty, rules, now_ms)?;
-        if limit <= compacted_below || dirty.is_empty() || !is_time {
-            return Ok(None);
-        }
+        let Some(due) = self.view.due(rules, state.stable_offset, now_ms)? else { return Ok(None) };
+        let Due { segments, limit, compacted_below, .. } = due;
         Ok(Some(Compaction {
             disk: self.disk.clone(),
             dir: self.dir.clone(),
@@ -228,30 +217,74 @@ impl Log {
         let compacted_below = report.compacted_below.max(known.compacted_below);
         self.snapshots.remove_below(&*self.disk, &self.dir, compacted_below)?;
         self.has_new_names = true;
+        self.view.set_compacted_below(compacted_below);
         self.checkpoint.set(&self.disk, &self.dir, Known { compacted_below, ..known })
     }
 }
 
-/// Up to where records may be compacted: all before is decided and old enough.
-fn limit_of(
+impl LogReader {
+    /// How much of the log was not compacted, as a share, if it is time. See [`Log::plan_compaction`].
+    pub fn share_to_compact(
+        &self,
+        rules: &CompactionRules,
+        stable_offset: i64,
+        now_ms: i64,
+    ) -> io::Result<Option<f64>> {
+        Ok(self.view.due(rules, stable_offset, now_ms)?.map(|due| due.share))
+    }
+}
+
+/// What there is to compact.
+struct Due {
+    segments: Vec<Placed>,
+    limit: i64,
+    compacted_below: i64,
+    share: f64,
+}
+
+impl View {
+    fn due(&self, rules: &CompactionRules, stable_offset: i64, now_ms: i64) -> io::Result<Option<Due>> {
+        let mut segments = self.all();
+        let active = segments.pop().expect("a log has a segment").segment;
+        let compacted_below = self.compacted_below().max(self.start_offset());
+        let limit = stable_offset.min(active.base_offset);
+        if limit <= compacted_below {
+            return Ok(None);
+        }
+        let limit = limit.min(limit_by_age(&segments, compacted_below, rules, now_ms)?);
+        segments.retain(|placed| placed.segment.base_offset < limit);
+        let (dirty, clean): (Vec<&Placed>, Vec<_>) =
+            segments.iter().partition(|placed| placed.offset_limit > compacted_below);
+        let bytes = |of: &[&Placed]| of.iter().map(|placed| placed.segment.len_bytes()).sum::<u64>() as f64;
+        let share = bytes(&dirty) / (bytes(&dirty) + bytes(&clean)).max(1.0);
+        let is_time = share > rules.min_dirty_ratio || waits_too_long(&dirty, rules, now_ms)?;
+        let is_due = limit > compacted_below && !dirty.is_empty() && is_time;
+        Ok(is_due.then_some(Due { segments, limit, compacted_below, share }))
+    }
+}
+
+/// Up to where records are old enough to be compacted.
+fn limit_by_age(
     segments: &[Placed],
     compacted_below: i64,
     rules: &CompactionRules,
-    state: &StreamState,
     now_ms: i64,
 ) -> io::Result<i64> {
     if rules.min_lag_ms > 0 {
         for placed in segments.iter().filter(|placed| placed.offset_limit > compacted_below) {
             let latest_ms = placed.segment.max_timestamp()?;
             if latest_ms.is_some_and(|latest_ms| latest_ms > now_ms.saturating_sub(rules.min_lag_ms)) {
-                return Ok(state.stable_offset.min(placed.segment.base_offset));
+                return Ok(placed.segment.base_offset);
             }
         }
     }
-    Ok(state.stable_offset)
+    Ok(i64::MAX)
 }
 
 fn waits_too_long(dirty: &[&Placed], rules: &CompactionRules, now_ms: i64) -> io::Result<bool> {
+    if rules.max_lag_ms == i64::MAX {
+        return Ok(false);
+    }
     let oldest_ms = now_ms.saturating_sub(rules.max_lag_ms);
     for placed in dirty {
         if let Some(first_ms) = placed.segment.look_for_first_timestamp()? {
@@ -321,9 +354,20 @@ impl CompactionRun<'_> {
     /// become one, one that is damaged stays as it is. `None` when all are made.
     pub fn make_next(&mut self) -> io::Result<Option<Compacted>> {
         loop {
-            let Some(cleaned) = self.clean_next()? else { return Ok(None) };
-            if let Some(finished) = cleaned.finish(&*self.of.disk, &self.of.dir)? {
-                return Ok(Some(Compacted(finished)));
+            let first = self.passed;
+            let made = self.clean_next().and_then(|cleaned| match cleaned {
+                Some(cleaned) => Ok(Some(cleaned.finish(&*self.of.disk, &self.of.dir)?)),
+                None => Ok(None),
+            });
+            match made {
+                Ok(Some(None)) => {}
+                Ok(Some(Some(finished))) => return Ok(Some(Compacted(finished))),
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    // It may be for want of room.
+                    swap::discard(&*self.of.disk, &self.of.dir, self.of.segments[first].segment.base_offset)?;
+                    return Err(error);
+                }
             }
         }
     }

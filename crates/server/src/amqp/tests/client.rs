@@ -36,7 +36,7 @@ impl Server {
         let node = Node::start(Arc::new(MemoryDisk::new()), config).expect("an empty disk opens");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();
-        tokio::spawn(listen(listener, node.clone(), limits));
+        tokio::spawn(listen(listener, node.clone(), limits, 1000));
         Server { node, port }
     }
 

@@ -6,6 +6,7 @@ use cauce_kafka::{ErrorCode, Text};
 use super::{Call, text};
 
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 
 /// The first version that asks for several at once (KIP-699).
 const SEVERAL_SINCE: i16 = 4;
@@ -54,7 +55,7 @@ pub(super) fn answer(call: &Call, request: FindCoordinatorRequest) -> FindCoordi
 
 fn refusal(key_type: i8) -> Option<(ErrorCode, &'static str)> {
     match key_type {
-        GROUP => None,
-        _ => Some((ErrorCode::InvalidRequest, "transactions and share groups are not served")),
+        GROUP | TRANSACTION => None,
+        _ => Some((ErrorCode::InvalidRequest, "only groups and transactions are looked after")),
     }
 }

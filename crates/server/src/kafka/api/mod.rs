@@ -1,26 +1,46 @@
 //! One file for each API. What is not in [`SERVED`] is not advertised, and asking for it ends the connection.
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_configs;
 pub(super) mod api_versions;
+mod committing;
 mod configs;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
+mod describe_transactions;
+mod end_txn;
 mod fetch;
 mod find_coordinator;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
 mod list_config_resources;
+mod list_groups;
 mod list_offsets;
+mod list_transactions;
+mod membership;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 pub(super) mod produce;
+mod sync_group;
+mod transactional;
+mod txn_offset_commit;
+mod write_txn_markers;
 
 use std::sync::Arc;
 
@@ -37,20 +57,37 @@ const SERVED: &[Api] = &[
     Api::Fetch,
     Api::ListOffsets,
     Api::Metadata,
+    Api::OffsetCommit,
+    Api::OffsetFetch,
     Api::FindCoordinator,
+    Api::JoinGroup,
+    Api::Heartbeat,
+    Api::LeaveGroup,
+    Api::SyncGroup,
+    Api::DescribeGroups,
+    Api::ListGroups,
     Api::ApiVersions,
     Api::CreateTopics,
     Api::DeleteTopics,
     Api::DeleteRecords,
     Api::InitProducerId,
     Api::OffsetForLeaderEpoch,
+    Api::AddPartitionsToTxn,
+    Api::AddOffsetsToTxn,
+    Api::EndTxn,
+    Api::WriteTxnMarkers,
+    Api::TxnOffsetCommit,
     Api::DescribeConfigs,
     Api::AlterConfigs,
     Api::DescribeLogDirs,
     Api::CreatePartitions,
+    Api::DeleteGroups,
     Api::IncrementalAlterConfigs,
+    Api::OffsetDelete,
     Api::DescribeCluster,
     Api::DescribeProducers,
+    Api::DescribeTransactions,
+    Api::ListTransactions,
     Api::ListConfigResources,
     Api::DescribeTopicPartitions,
 ];
@@ -61,7 +98,7 @@ pub(super) fn is_served(api: Api) -> bool {
 
 /// Whether answers are waited for, perhaps for long, and lost without harm when the client leaves.
 pub(super) fn may_wait(api: Api) -> bool {
-    api == Api::Fetch
+    matches!(api, Api::Fetch | Api::JoinGroup | Api::SyncGroup)
 }
 
 /// Answers any request but produce, which the connection begins and finishes by itself.
@@ -74,6 +111,23 @@ pub(super) async fn answer(call: &Call, request: Request) -> Reply {
         Request::CreateTopics(request) => create_topics::answer(call, request).await.into(),
         Request::DeleteTopics(request) => delete_topics::answer(call, request).await.into(),
         Request::InitProducerId(request) => init_producer_id::answer(call, &request).await.into(),
+        Request::AddPartitionsToTxn(request) => add_partitions_to_txn::answer(call, request).await.into(),
+        Request::AddOffsetsToTxn(request) => add_offsets_to_txn::answer(call, &request).await.into(),
+        Request::EndTxn(request) => end_txn::answer(call, &request).await.into(),
+        Request::WriteTxnMarkers(request) => write_txn_markers::answer(call, request).await.into(),
+        Request::DescribeTransactions(request) => describe_transactions::answer(call, request).await.into(),
+        Request::ListTransactions(request) => list_transactions::answer(call, request).await.into(),
+        Request::JoinGroup(request) => join_group::answer(call, request).await.into(),
+        Request::SyncGroup(request) => sync_group::answer(call, request).await.into(),
+        Request::Heartbeat(request) => heartbeat::answer(call, &request).await.into(),
+        Request::LeaveGroup(request) => leave_group::answer(call, request).await.into(),
+        Request::OffsetCommit(request) => offset_commit::answer(call, request).await.into(),
+        Request::TxnOffsetCommit(request) => txn_offset_commit::answer(call, request).await.into(),
+        Request::OffsetFetch(request) => offset_fetch::answer(call, request).await.into(),
+        Request::OffsetDelete(request) => offset_delete::answer(call, request).await.into(),
+        Request::DescribeGroups(request) => describe_groups::answer(call, request).await.into(),
+        Request::ListGroups(request) => list_groups::answer(call, request).await.into(),
+        Request::DeleteGroups(request) => delete_groups::answer(call, request).await.into(),
         Request::FindCoordinator(request) => find_coordinator::answer(call, request).into(),
         Request::OffsetForLeaderEpoch(request) => offset_for_leader_epoch::answer(call, request).into(),
         Request::DescribeCluster(request) => describe_cluster::answer(call, &request).into(),
@@ -140,6 +194,7 @@ mod operation {
 
     pub(super) const OF_TOPICS: &[i32] =
         &[READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS];
+    pub(super) const OF_GROUPS: &[i32] = &[READ, DELETE, DESCRIBE];
     pub(super) const OF_CLUSTER: &[i32] =
         &[CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE];
 }

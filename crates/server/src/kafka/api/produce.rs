@@ -1,6 +1,8 @@
 //! Record batches to be appended. All of a request are checked and handed to their partitions before the next
 //! request is looked at, so that they are appended in the order in which they came.
 
+mod admission;
+
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -37,9 +39,13 @@ pub(in crate::kafka) struct Producing {
     is_silent: bool,
     response: ProduceResponse,
     /// What is not decided yet, with the place of its answer.
-    waiting: Vec<(usize, usize, Appending)>,
+    waiting: Vec<(Place, Appending)>,
 }
 
+/// Of an answer: the topic's among all, and the partition's among those of its topic.
+type Place = (usize, usize);
+
+/// Returns when all batches are handed over. Those of a transaction may have to be let in first.
 pub(in crate::kafka) async fn begin(call: &Call, request: ProduceRequest, charge: &Arc<Charge>) -> Producing {
     let mut quick_bytes = QUICK_BYTES;
     let acks = match request.acks {
@@ -49,6 +55,7 @@ pub(in crate::kafka) async fn begin(call: &Call, request: ProduceRequest, charge
     };
     let mut producing =
         Producing { is_silent: request.acks == 0, response: ProduceResponse::default(), waiting: Vec::new() };
+    let mut ready = Vec::new();
     for data in request.topic_data {
         let topic = call.topic(&data.name, data.topic_id).and_then(|topic| match topic.is_internal() {
             true => Err(ErrorCode::InvalidTopic),
@@ -58,9 +65,9 @@ pub(in crate::kafka) async fn begin(call: &Call, request: ProduceRequest, charge
         let mut answers = Vec::with_capacity(data.partition_data.len());
         for partition in data.partition_data {
             let index = partition.index;
-            match begin_partition(call, &topic, partition, acks, charge, &mut quick_bytes).await {
-                Ok(appending) => {
-                    producing.waiting.push((topic_place, answers.len(), appending));
+            match take(call, &topic, partition, acks, charge, &mut quick_bytes).await {
+                Ok((partition, batch, acks)) => {
+                    ready.push(Ready { place: (topic_place, answers.len()), partition, batch, acks });
                     answers.push(PartitionProduceResponse { index, ..PartitionProduceResponse::default() });
                 }
                 Err(refused) => answers.push(*refused),
@@ -72,19 +79,39 @@ pub(in crate::kafka) async fn begin(call: &Call, request: ProduceRequest, charge
             partition_responses: answers,
         });
     }
+    let guards = admission::admit(call, request.transactional_id.as_ref(), &ready).await;
+    for (Ready { place, partition, batch, acks }, admitted) in ready.into_iter().zip(guards) {
+        match admitted {
+            Ok(guard) => producing.waiting.push((place, partition.append(batch, guard, acks))),
+            Err((code, reason)) => {
+                let answer = producing.place(place);
+                *answer = refused(answer.index, code);
+                answer.error_message = Some(reason);
+            }
+        }
+    }
     producing
+}
+
+/// A batch that was checked, with the place of its answer.
+struct Ready {
+    place: Place,
+    partition: Arc<PartitionHandle>,
+    batch: CheckedBatch,
+    acks: Acks,
 }
 
 type Refused = Box<PartitionProduceResponse>;
 
-async fn begin_partition(
+/// Checks what is for one partition.
+async fn take(
     call: &Call,
     topic: &Result<Arc<Topic>, ErrorCode>,
     data: PartitionProduceData,
     acks: Result<Acks, ErrorCode>,
     charge: &Arc<Charge>,
     quick_bytes: &mut u64,
-) -> Result<Appending, Refused> {
+) -> Result<(Arc<PartitionHandle>, CheckedBatch, Acks), Refused> {
     let index = data.index;
     let refuse = |code: ErrorCode| Box::new(refused(index, code));
     let acks = acks.map_err(refuse)?;
@@ -101,7 +128,7 @@ async fn begin_partition(
     }
     let checked = checked(records, topic.config(), charge, quick_bytes).await;
     let batch = checked.map_err(|refusal| Box::new(refused_batch(index, &refusal)))?;
-    Ok(partition.append(batch, None, acks))
+    Ok((partition, batch, acks))
 }
 
 async fn checked(
@@ -145,12 +172,16 @@ fn refused_batch(index: i32, refusal: &BatchRefusal) -> PartitionProduceResponse
 impl Producing {
     /// Waits until all is decided. May be given up and asked again.
     pub(in crate::kafka) async fn done(&mut self) {
-        while let Some((topic, partition, appending)) = self.waiting.last_mut() {
+        while let Some((place, appending)) = self.waiting.last_mut() {
             let answer = appending.answer().await;
-            let place = &mut self.response.responses[*topic].partition_responses[*partition];
-            fill(place, answer);
+            let place = *place;
+            fill(self.place(place), answer);
             self.waiting.pop();
         }
+    }
+
+    fn place(&mut self, (topic, partition): Place) -> &mut PartitionProduceResponse {
+        &mut self.response.responses[topic].partition_responses[partition]
     }
 
     /// Once all is decided: the answer, if the client wants one. One that does not can only be told of an error by

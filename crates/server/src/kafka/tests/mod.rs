@@ -3,5 +3,7 @@
 mod admin;
 mod client;
 mod fetching;
+mod groups;
 mod hostile;
 mod producing;
+mod transactions;
