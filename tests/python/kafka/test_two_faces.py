@@ -33,7 +33,7 @@ def produce(servers, topic, records):
     """Records are keywords of `send`."""
 
     async def run():
-        producer = AIOKafkaProducer(bootstrap_servers=servers)
+        producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all")
         await producer.start()
         try:
             return [await producer.send_and_wait(topic, **record) for record in records]
