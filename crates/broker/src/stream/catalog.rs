@@ -21,7 +21,7 @@ use crate::storage::Job;
 use crate::vhost::Saved;
 
 /// The virtual host whose names topics share.
-pub(crate) const TOPICS_VHOST: &str = "/";
+pub const TOPICS_VHOST: &str = "/";
 
 impl Node {
     pub fn topics(&self) -> &Topics {
