@@ -49,5 +49,5 @@ pub use settings::{NodeSettings, Settings};
 pub use storage::Flush;
 pub use target::Target;
 pub use transactions::Part;
-pub use users::{GUEST, Users, random_salt};
+pub use users::{GUEST, LoginRefusal, Users, is_loopback, random_salt};
 pub use vhost::{DeleteQueueError, Queues, Saved, Vhost};

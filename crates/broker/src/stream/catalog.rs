@@ -22,7 +22,7 @@ use crate::storage::Job;
 use crate::vhost::{Queues, Saved};
 
 /// The virtual host whose names topics share.
-pub(crate) const TOPICS_VHOST: &str = "/";
+pub const TOPICS_VHOST: &str = "/";
 
 impl Node {
     pub fn topics(&self) -> &Topics {

@@ -44,7 +44,7 @@ pub use reading::Timed;
 pub use topics::{Topic, TopicError, Topics};
 pub use watch::Watch;
 
-pub(crate) use catalog::TOPICS_VHOST;
+pub use catalog::TOPICS_VHOST;
 pub(crate) use chores::ChoreDone;
 pub(crate) use declaring::{asks_for_stream, spec_of};
 pub(crate) use files::{After, Location, PartitionFiles, PartitionJob, Stored, marker_of};
