@@ -11,6 +11,12 @@ use crate::wire::{DecodeError, Encoded, Field, Reader, Version, Writer};
 /// No version is flexible.
 const NEVER: i16 = i16::MAX;
 
+/// A request, and what answers it.
+pub trait Call: Into<Request> {
+    type Response: TryFrom<Response, Error = Response>;
+    const API: Api;
+}
+
 /// One line for each API: name, key, versions served, first flexible version, where its messages are.
 macro_rules! apis {
     ($($name:ident = $key:literal, $versions:expr, $flexible:expr,
@@ -121,6 +127,22 @@ macro_rules! apis {
                 fn from(response: $module::$response) -> Response {
                     Response::$name(response)
                 }
+            }
+
+            impl TryFrom<Response> for $module::$response {
+                type Error = Response;
+
+                fn try_from(response: Response) -> Result<$module::$response, Response> {
+                    match response {
+                        Response::$name(response) => Ok(response),
+                        other => Err(other),
+                    }
+                }
+            }
+
+            impl Call for $module::$request {
+                type Response = $module::$response;
+                const API: Api = Api::$name;
             }
         )*
     };

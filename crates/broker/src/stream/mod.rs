@@ -25,6 +25,7 @@ mod topics;
 mod watch;
 
 pub use checking::{BatchRefusal, CheckedBatch, check, check_quickly};
+pub use codec::Compression;
 pub use handle::{Acks, AppendAnswer, AppendRefusal, Appending, Extent, PartitionHandle, Place};
 pub use reading::Timed;
 pub use topics::{Topic, TopicError, Topics};
