@@ -155,6 +155,30 @@ def test_a_waiting_consumer_gets_what_kafka_produces(servers, connection, topic)
         assert subscriber.wait_for(number + 1)[-1].body == b"%d" % number
 
 
+def test_amqp_sees_what_a_transaction_committed(servers, connection, topic):
+    declare(connection, topic)
+    subscriber = reader(connection, topic)
+
+    async def run():
+        producer = AIOKafkaProducer(bootstrap_servers=servers, transactional_id=topic)
+        await producer.start()
+        for value in (b"one", b"two"):
+            await producer.begin_transaction()
+            await producer.send_and_wait(topic, value + b" aborted")
+            await producer.abort_transaction()
+            await producer.begin_transaction()
+            await producer.send_and_wait(topic, value)
+            assert value.decode() not in subscriber.settle_down()
+            await producer.commit_transaction()
+        await producer.stop()
+
+    asyncio.run(run())
+    subscriber.wait_for(2)
+    assert subscriber.settle_down() == ["one", "two"]
+    # Each transaction ended with a marker, which takes an offset.
+    assert [delivery.properties.headers["x-stream-offset"] for delivery in subscriber.deliveries] == [2, 6]
+
+
 @pytest.fixture
 def wide(admin, connection, topic, name):
     """A topic with six partitions, bound to an exchange."""
