@@ -69,7 +69,7 @@ pub(crate) const SNAPSHOT_INTERVAL_BYTES: usize = 64 << 20;
 pub(crate) const PARTITIONS_MAX: i32 = 10_000;
 pub(crate) const PARTITIONS_OF_NODE_MAX: usize = 200_000;
 
-/// How long whoever asks about groups waits for them to be back, before they are told to come again.
+/// How long whoever asks about groups or transactions waits for them to be back, before they are told to come again.
 pub(crate) const LOADING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Groups of a node.
