@@ -40,7 +40,7 @@ pub(super) use selection::records_of;
 
 use cleaned::Finished;
 
-/// Compresses and decompresses the records of batches. `codec` is as in [`RecordBatch::compression_codec`].
+/// Compresses and decompresses the records of batches. `codec` is as in [`RecordBatch::compression_codec`](crate::RecordBatch::compression_codec).
 pub trait Codec {
     fn decompress(&self, codec: u8, records: &[u8]) -> io::Result<Vec<u8>>;
     fn compress(&self, codec: u8, records: &[u8]) -> io::Result<Vec<u8>>;
