@@ -181,6 +181,7 @@ apis! {
     SaslAuthenticate = 36, 0..=2, 2, sasl_authenticate::(SaslAuthenticateRequest, SaslAuthenticateResponse);
     CreatePartitions = 37, 0..=3, 2, create_partitions::(CreatePartitionsRequest, CreatePartitionsResponse);
     DeleteGroups = 42, 0..=2, 2, delete_groups::(DeleteGroupsRequest, DeleteGroupsResponse);
+    ElectLeaders = 43, 0..=2, 2, elect_leaders::(ElectLeadersRequest, ElectLeadersResponse);
     IncrementalAlterConfigs = 44, 0..=1, 1, incremental_alter_configs::(IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse);
     OffsetDelete = 47, 0..=0, NEVER, offset_delete::(OffsetDeleteRequest, OffsetDeleteResponse);
     DescribeCluster = 60, 0..=2, 0, describe_cluster::(DescribeClusterRequest, DescribeClusterResponse);

@@ -1,20 +1,14 @@
 """Apache Kafka itself: one node that is broker and controller, with its own ports, data and memory settings.
 
-Its jars come from Maven Central (`tests/clients/kafka-tools/pom.xml`); it runs as `kafka-server-start` would run it.
+It runs as `kafka-server-start` would run it, where `kafka_tools.problem` finds none.
 """
 
-import os
-import shutil
 import socket
 import struct
-import subprocess
 import time
 
 import brokers
-
-TOOLS = brokers.REPOSITORY / "tests" / "clients" / "kafka-tools"
-JARS = TOOLS / "target" / "dependency"
-RESOLVE_SECONDS_MAX = 900
+from kafka_tools import command, run
 
 # What kafka-server-start and kafka-run-class set.
 HEAP = ["-Xmx1G", "-Xms1G"]
@@ -70,8 +64,8 @@ class ApacheKafka(brokers.Broker):
         (self.home / "server.properties").write_text(settings)
         (self.home / "log4j2.yaml").write_text(LOGGING)
         if not self.data.exists():
-            identity = java("kafka.tools.StorageTool", "random-uuid").strip()
-            java("kafka.tools.StorageTool", "format", "-t", identity, "-c", self.home / "server.properties")
+            identity = run("kafka-storage", "random-uuid").strip()
+            run("kafka-storage", "format", "-t", identity, "-c", self.home / "server.properties")
         logging = f"-Dlog4j2.configurationFile={self.home / 'log4j2.yaml'}"
         began = time.monotonic()
         self._spawn([*command(*HEAP, *COLLECTOR, logging), "kafka.Kafka", "server.properties"])
@@ -84,32 +78,6 @@ class ApacheKafka(brokers.Broker):
             assert self.process.poll() is None, f"kafka ended\n{self.log()}"
             assert time.monotonic() < deadline, f"kafka did not start\n{self.log()}"
             time.sleep(0.005)
-
-
-def problem():
-    """Why it cannot run here, or None once its jars are here."""
-    if missing := [tool for tool in ("java", "mvn") if not shutil.which(tool)]:
-        return f"{' and '.join(missing)} not installed"
-    if JARS.exists() and any(JARS.glob("kafka-server-4*.jar")):
-        return None
-    resolve = ["mvn", "--quiet", "--batch-mode", "dependency:copy-dependencies"]
-    environment = os.environ | {"NO_COLOR": "1", "MAVEN_OPTS": "-Dstyle.color=never"}
-    done = subprocess.run(
-        resolve, cwd=TOOLS, env=environment, capture_output=True, text=True, timeout=RESOLVE_SECONDS_MAX
-    )
-    return f"its jars could not be fetched: {(done.stdout + done.stderr)[-500:]}" if done.returncode else None
-
-
-def command(*flags):
-    return ["java", *flags, "-cp", str(JARS / "*")]
-
-
-def java(main, *arguments):
-    """What a program of Kafka's prints; it must end well."""
-    words = [*command("-Xmx256m"), main, *map(str, arguments)]
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def answers(port):

@@ -4,6 +4,7 @@ import json
 import subprocess
 
 import apache_kafka
+import kafka_tools
 import pytest
 from brokers import Cauce
 from confluent_kafka import Producer
@@ -16,7 +17,7 @@ SECONDS_MAX = 60
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory):
-    if problem := apache_kafka.problem():
+    if problem := kafka_tools.problem():
         pytest.skip(f"Apache Kafka: {problem}")
     with apache_kafka.ApacheKafka(tmp_path_factory.mktemp("kafka")) as running:
         yield running
