@@ -4,6 +4,8 @@ mod amqp;
 mod bench;
 mod definitions;
 mod hash_password;
+#[cfg(test)]
+mod held_flushes;
 mod kafka;
 mod serve;
 
