@@ -1,5 +1,7 @@
 //! What an operator can set for topics, groups and their clients, under Kafka's names.
 
+use std::collections::BTreeMap;
+
 use cauce_core::group;
 use cauce_core::settings::SettingError;
 use cauce_core::stream;
@@ -58,13 +60,17 @@ pub struct Settings {
     pub node: NodeSettings,
     /// What topics have where they do not say.
     pub topic: TopicConfig,
+    /// In which unit those were set that have several names.
+    units: BTreeMap<&'static str, i64>,
 }
 
-/// Other names and units of the same, each with the milliseconds of one.
-const OTHER_UNITS: [(&str, &str, i64); 3] = [
+/// Other names and units of the same, each with the milliseconds of one. What is set in the finest counts, whatever the
+/// order.
+const OTHER_UNITS: [(&str, &str, i64); 4] = [
     ("log.retention.minutes", "retention.ms", 60_000),
     ("log.retention.hours", "retention.ms", 3_600_000),
     ("log.roll.hours", "segment.ms", 3_600_000),
+    ("log.roll.jitter.hours", "segment.jitter.ms", 3_600_000),
 ];
 
 impl Settings {
@@ -75,12 +81,21 @@ impl Settings {
                 .parse()
                 .map_err(|_| SettingError::invalid(name, text, "write a whole number of 64 bits"))?;
             let ms = if number < 0 { -1 } else { number.saturating_mul(*unit_ms) };
-            return self.topic.set(own, &ms.to_string());
+            return self.set_in_unit(own, &ms.to_string(), *unit_ms);
         }
         if let Some(own) = TopicConfig::name_of_usual(name) {
-            return self.topic.set(own, text);
+            return self.set_in_unit(own, text, 1);
         }
         self.node.set(NodeSettings::name_of_usual(name).unwrap_or(name), text)
+    }
+
+    fn set_in_unit(&mut self, own: &'static str, text: &str, unit_ms: i64) -> Result<(), SettingError> {
+        let finest_ms = *self.units.get(own).unwrap_or(&i64::MAX);
+        if unit_ms > finest_ms {
+            return self.topic.clone().set(own, text);
+        }
+        self.units.insert(own, unit_ms);
+        self.topic.set(own, text)
     }
 
     pub fn check(&self) -> Result<(), SettingError> {
@@ -131,6 +146,10 @@ mod tests {
         assert_eq!((settings.topic.retention_ms, settings.topic.max_message_bytes), (7_200_000, 9));
         assert_eq!(settings.set("log.retention.minutes", "-1"), Ok(()));
         assert_eq!(settings.topic.retention_ms, -1);
+        assert_eq!(settings.set("log.retention.hours", "2"), Ok(()));
+        assert_eq!(settings.topic.retention_ms, -1, "minutes go before hours");
+        assert_eq!(settings.set("log.retention.ms", "5"), Ok(()));
+        assert_eq!(settings.topic.retention_ms, 5);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub(super) const RESOURCES_MAX: usize = 10_000;
 /// Kinds of resources, as the protocol counts them.
 pub(super) const TOPIC: i8 = 2;
 pub(super) const BROKER: i8 = 4;
+pub(super) const GROUP: i8 = 32;
 
 /// Where a value comes from, as the protocol counts.
 pub(super) const FROM_TOPIC: i8 = 1;

@@ -4,7 +4,7 @@ use cauce_broker::stream::TopicError;
 use cauce_kafka::Text;
 use cauce_kafka::messages::describe_configs::*;
 
-use super::configs::{self, BROKER, Described, RESOURCES_MAX, Refused, TOPIC, Value, invalid};
+use super::configs::{self, BROKER, Described, GROUP, RESOURCES_MAX, Refused, TOPIC, Value, invalid};
 use super::{Call, ClusterRight, Right, text};
 
 pub(super) fn answer(call: &Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
@@ -48,6 +48,8 @@ fn describe(call: &Call, resource: &DescribeConfigsResource) -> Result<Vec<Descr
             // Without a name: what was changed for all brokers while they ran. Nothing can be.
             Ok(if name.is_empty() { Vec::new() } else { configs::of_node(node.settings()) })
         }
+        // What can be set for a group concerns those of KIP-848, which are not served.
+        GROUP => Ok(Vec::new()),
         other => Err(invalid(format!("resources of type {other} have no configuration here"))),
     }
 }

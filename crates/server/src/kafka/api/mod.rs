@@ -18,6 +18,7 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
 mod describe_transactions;
+mod elect_leaders;
 mod end_txn;
 mod fetch;
 mod find_coordinator;
@@ -85,6 +86,7 @@ const SERVED: &[Api] = &[
     Api::SaslAuthenticate,
     Api::CreatePartitions,
     Api::DeleteGroups,
+    Api::ElectLeaders,
     Api::IncrementalAlterConfigs,
     Api::OffsetDelete,
     Api::DescribeCluster,
@@ -139,6 +141,7 @@ pub(super) async fn answer(call: &Call, request: Request) -> Reply {
         Request::AlterConfigs(request) => alter_configs::answer(call, request).await.into(),
         Request::DescribeLogDirs(request) => describe_log_dirs::answer(call, request).into(),
         Request::CreatePartitions(request) => create_partitions::answer(call, request).await.into(),
+        Request::ElectLeaders(request) => elect_leaders::answer(call, request).into(),
         Request::IncrementalAlterConfigs(request) => {
             incremental_alter_configs::answer(call, request).await.into()
         }
