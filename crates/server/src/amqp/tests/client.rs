@@ -33,7 +33,15 @@ impl Server {
 
     pub(super) async fn with(limits: Limits, memory_bytes: usize) -> Server {
         let config = NodeConfig { flush: Flush::Os, memory_bytes, ..NodeConfig::default() };
-        let node = Node::start(Arc::new(MemoryDisk::new()), config).expect("an empty disk opens");
+        Server::on(MemoryDisk::new(), config, limits).await
+    }
+
+    pub(super) async fn over(disk: MemoryDisk, flush: Flush) -> Server {
+        Server::on(disk, NodeConfig { flush, ..NodeConfig::default() }, Limits::default()).await
+    }
+
+    async fn on(disk: MemoryDisk, config: NodeConfig, limits: Limits) -> Server {
+        let node = Node::start(Arc::new(disk), config).expect("an empty disk opens");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();
         tokio::spawn(listen(listener, node.clone(), limits, 1000));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cauce_broker::{Node, NodeConfig, Settings};
+use cauce_broker::{Flush, Node, NodeConfig, Settings};
 use cauce_kafka::api::{read_response, write_request};
 use cauce_kafka::messages::fetch::*;
 use cauce_kafka::messages::metadata::*;
@@ -38,10 +38,19 @@ impl Broker {
     }
 
     pub(super) async fn with_logins(set: &[(&str, &str)], anonymous: Anonymous) -> Broker {
+        Broker::over(MemoryDisk::new(), Flush::Always, set, anonymous).await
+    }
+
+    pub(super) async fn over(
+        disk: MemoryDisk,
+        flush: Flush,
+        set: &[(&str, &str)],
+        anonymous: Anonymous,
+    ) -> Broker {
         let mut settings = Settings::default();
         set.iter().for_each(|(name, value)| settings.set(name, value).unwrap());
-        let config = NodeConfig { settings, ..NodeConfig::default() };
-        let node = Node::start(Arc::new(MemoryDisk::new()), config).unwrap();
+        let node =
+            Node::start(Arc::new(disk), NodeConfig { flush, settings, ..NodeConfig::default() }).unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let listener: Listener = "127.0.0.1:0".parse().unwrap();

@@ -3,6 +3,7 @@
 mod admin;
 mod client;
 mod fetching;
+mod flushing;
 mod groups;
 mod hostile;
 mod logins;

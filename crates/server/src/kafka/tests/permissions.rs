@@ -17,7 +17,7 @@ use cauce_kafka::messages::metadata::MetadataRequest;
 use cauce_kafka::{Request, Response};
 
 use super::client::*;
-use super::requests::{self, BROKER, version};
+use super::requests::{self, BROKER, errors_in, version};
 use crate::kafka::Anonymous;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,7 +60,7 @@ fn requests() -> Vec<(Needs, ErrorCode, Request)> {
         (Any, ID, requests::find_transaction("x")),
         (Write, ID, requests::init_producer(Some("x"))),
         (Write, ID, requests::add_partition("x", "x")),
-        (Write, ID, requests::end_transaction("x")),
+        (Write, ID, requests::end_transaction("x", true)),
         (Any, ID, requests::describe_transaction("x")),
         (Write, CLUSTER, requests::init_producer(None)),
     ]
@@ -240,17 +240,5 @@ async fn user(broker: &Broker, name: &str, patterns: Option<[&str; 3]>, tags: &[
 
 /// All errors in the answer, or none.
 async fn codes(client: &mut Client, request: &Request) -> BTreeSet<ErrorCode> {
-    let response = client.ask(version(request.api()), request.clone()).await;
-    // Where they are in the answer differs from API to API; what they are called does not.
-    let text = format!("{response:?}");
-    let numbers = text.split("error_code: ").skip(1).map(|rest| {
-        let end = rest.find(|letter: char| letter != '-' && !letter.is_ascii_digit()).unwrap();
-        ErrorCode::from_code(rest[..end].parse().unwrap()).unwrap()
-    });
-    let mut codes: BTreeSet<ErrorCode> = numbers.collect();
-    assert!(!codes.is_empty(), "{text}");
-    if codes.len() > 1 {
-        codes.remove(&ErrorCode::None);
-    }
-    codes
+    errors_in(&client.ask(version(request.api()), request.clone()).await)
 }

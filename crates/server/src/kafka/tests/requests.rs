@@ -1,5 +1,7 @@
 //! A request of each API that somebody may lack the permission for, about a topic, a group or a transactional id.
 
+use std::collections::BTreeSet;
+
 use cauce_kafka::messages::{
     add_offsets_to_txn, add_partitions_to_txn, alter_configs, create_partitions, create_topics,
     delete_groups, delete_records, delete_topics, describe_configs, describe_groups, describe_producers,
@@ -8,7 +10,9 @@ use cauce_kafka::messages::{
     offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, sync_group, txn_offset_commit,
     write_txn_markers,
 };
-use cauce_kafka::{Api, Request, Text};
+use cauce_kafka::{Api, ErrorCode, Request, Response, Text};
+
+use super::transactions::Producer;
 
 pub(super) const TOPIC: i8 = 2;
 pub(super) const BROKER: i8 = 4;
@@ -67,9 +71,10 @@ pub(super) fn create_partitions(topic: &str) -> Request {
     create_partitions::CreatePartitionsRequest { topics: vec![topic], ..Default::default() }.into()
 }
 
+/// All there are.
 pub(super) fn delete_records(topic: &str) -> Request {
-    let topic =
-        delete_records::DeleteRecordsTopic { name: name(topic), partitions: vec![Default::default()] };
+    let partitions = vec![delete_records::DeleteRecordsPartition { partition_index: 0, offset: -1 }];
+    let topic = delete_records::DeleteRecordsTopic { name: name(topic), partitions };
     delete_records::DeleteRecordsRequest { topics: vec![topic], ..Default::default() }.into()
 }
 
@@ -204,8 +209,23 @@ pub(super) fn commit_in_transaction(id: &str, group: &str, topic: &str) -> Reque
     .into()
 }
 
-pub(super) fn end_transaction(id: &str) -> Request {
-    end_txn::EndTxnRequest { transactional_id: name(id), ..Default::default() }.into()
+pub(super) fn end_transaction(id: &str, committed: bool) -> Request {
+    end_txn::EndTxnRequest { transactional_id: name(id), committed, ..Default::default() }.into()
+}
+
+/// A request of a transaction, by this producer.
+pub(super) fn by(producer: Producer, mut request: Request) -> Request {
+    let (id, epoch) = match &mut request {
+        Request::AddPartitionsToTxn(request) => {
+            (&mut request.v3_and_below_producer_id, &mut request.v3_and_below_producer_epoch)
+        }
+        Request::AddOffsetsToTxn(request) => (&mut request.producer_id, &mut request.producer_epoch),
+        Request::TxnOffsetCommit(request) => (&mut request.producer_id, &mut request.producer_epoch),
+        Request::EndTxn(request) => (&mut request.producer_id, &mut request.producer_epoch),
+        _ => return request,
+    };
+    (*id, *epoch) = producer;
+    request
 }
 
 pub(super) fn describe_transaction(id: &str) -> Request {
@@ -216,6 +236,22 @@ pub(super) fn write_marker(topic: &str) -> Request {
     let topic = write_txn_markers::WritableTxnMarkerTopic { name: name(topic), partition_indexes: vec![0] };
     let marker = write_txn_markers::WritableTxnMarker { topics: vec![topic], ..Default::default() };
     write_txn_markers::WriteTxnMarkersRequest { markers: vec![marker] }.into()
+}
+
+/// All errors in an answer, or none.
+pub(super) fn errors_in(response: &Response) -> BTreeSet<ErrorCode> {
+    // Where they are in the answer differs from API to API; what they are called does not.
+    let text = format!("{response:?}");
+    let numbers = text.split("error_code: ").skip(1).map(|rest| {
+        let end = rest.find(|letter: char| letter != '-' && !letter.is_ascii_digit()).unwrap();
+        ErrorCode::from_code(rest[..end].parse().unwrap()).unwrap()
+    });
+    let mut errors: BTreeSet<ErrorCode> = numbers.collect();
+    assert!(!errors.is_empty(), "{text}");
+    if errors.len() > 1 {
+        errors.remove(&ErrorCode::None);
+    }
+    errors
 }
 
 fn name(text: &str) -> Text {
