@@ -25,7 +25,7 @@ def prepared():
 @pytest.mark.parametrize("program", ["Transactions.java"])
 @pytest.mark.timeout(PREPARE_SECONDS_MAX + STORIES_SECONDS_MAX + 30)
 def test_it_tells_its_stories(broker, servers, prepared, program):
-    done = run(["java", "-cp", "target/dependency/*", program, servers], STORIES_SECONDS_MAX)
+    done = run(["java", "-cp", "target/4.1.1/*", program, servers], STORIES_SECONDS_MAX)
     print(done.stdout)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{broker.log()}"
     assert done.stdout.rstrip().endswith("stories told")
