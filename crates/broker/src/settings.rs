@@ -19,6 +19,7 @@ cauce_core::settings! {
         delete_topics: bool = true, "delete.topic.enable";
         request_bytes_max: i32 = 100 << 20, "socket.request.max.bytes" in 1024..=i32::MAX;
         connections_idle_max_ms: i64 = 600_000, "connections.max.idle.ms" in 1000..=i64::MAX;
+        login_failure_delay_ms: i32 = 100, "connection.failed.authentication.delay.ms" in 0..=60_000;
         fetch_bytes_max: i32 = 55 << 20, "fetch.max.bytes" in 1024..=i32::MAX;
         fetch_sessions_max: i32 = 1000, "max.incremental.fetch.session.cache.slots" in 0..=i32::MAX;
         retention_check_interval_ms: i64 = 300_000, "log.retention.check.interval.ms" in 1..=i64::MAX;

@@ -11,6 +11,12 @@ use crate::wire::{DecodeError, Encoded, Field, Reader, Version, Writer};
 /// No version is flexible.
 const NEVER: i16 = i16::MAX;
 
+/// A request, and what answers it.
+pub trait Call: Into<Request> {
+    type Response: TryFrom<Response, Error = Response>;
+    const API: Api;
+}
+
 /// One line for each API: name, key, versions served, first flexible version, where its messages are.
 macro_rules! apis {
     ($($name:ident = $key:literal, $versions:expr, $flexible:expr,
@@ -122,6 +128,22 @@ macro_rules! apis {
                     Response::$name(response)
                 }
             }
+
+            impl TryFrom<Response> for $module::$response {
+                type Error = Response;
+
+                fn try_from(response: Response) -> Result<$module::$response, Response> {
+                    match response {
+                        Response::$name(response) => Ok(response),
+                        other => Err(other),
+                    }
+                }
+            }
+
+            impl Call for $module::$request {
+                type Response = $module::$response;
+                const API: Api = Api::$name;
+            }
         )*
     };
 }
@@ -159,6 +181,7 @@ apis! {
     SaslAuthenticate = 36, 0..=2, 2, sasl_authenticate::(SaslAuthenticateRequest, SaslAuthenticateResponse);
     CreatePartitions = 37, 0..=3, 2, create_partitions::(CreatePartitionsRequest, CreatePartitionsResponse);
     DeleteGroups = 42, 0..=2, 2, delete_groups::(DeleteGroupsRequest, DeleteGroupsResponse);
+    ElectLeaders = 43, 0..=2, 2, elect_leaders::(ElectLeadersRequest, ElectLeadersResponse);
     IncrementalAlterConfigs = 44, 0..=1, 1, incremental_alter_configs::(IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse);
     OffsetDelete = 47, 0..=0, NEVER, offset_delete::(OffsetDeleteRequest, OffsetDeleteResponse);
     DescribeCluster = 60, 0..=2, 0, describe_cluster::(DescribeClusterRequest, DescribeClusterResponse);

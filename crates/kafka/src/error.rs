@@ -3,7 +3,7 @@
 macro_rules! error_codes {
     ($($variant:ident = $code:literal, $name:literal;)*) => {
         /// What went wrong, in the protocol's numbers.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ErrorCode {
             $(#[doc = concat!("`", $name, "`")] $variant = $code,)*
         }
@@ -95,6 +95,7 @@ error_codes! {
     MemberIdRequired = 79, "MEMBER_ID_REQUIRED";
     GroupMaxSizeReached = 81, "GROUP_MAX_SIZE_REACHED";
     FencedInstanceId = 82, "FENCED_INSTANCE_ID";
+    ElectionNotNeeded = 84, "ELECTION_NOT_NEEDED";
     GroupSubscribedToTopic = 86, "GROUP_SUBSCRIBED_TO_TOPIC";
     InvalidRecord = 87, "INVALID_RECORD";
     UnstableOffsetCommit = 88, "UNSTABLE_OFFSET_COMMIT";

@@ -28,7 +28,7 @@ pub mod text;
 mod versioned;
 pub mod wire;
 
-pub use api::{Api, Request, RequestError, RequestHeader, Response};
+pub use api::{Api, Call, Request, RequestError, RequestHeader, Response};
 pub use error::ErrorCode;
 pub use text::Text;
 pub use versioned::VersionedError;

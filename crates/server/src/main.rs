@@ -2,9 +2,11 @@
 
 mod amqp;
 mod bench;
+mod cli;
 mod definitions;
 mod hash_password;
 mod kafka;
+mod kafka_client;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -29,6 +31,14 @@ enum Command {
     Definitions(definitions::Command),
     /// Hash a password as definitions files hold it; reads the password from standard input.
     HashPassword,
+    /// Make, look at, change, fill and read the topics of a running broker, ours or any other.
+    #[command(subcommand)]
+    Topic(cli::topic::Command),
+    /// Look at the consumer groups of a running broker, and change how far they have read.
+    #[command(subcommand)]
+    Group(cli::group::Command),
+    /// Print what a shell needs to complete commands and flags.
+    Completions(cli::completions::Completions),
     /// Put load on a broker and measure what it does.
     #[command(subcommand)]
     Bench(bench::Protocol),
@@ -39,6 +49,9 @@ fn main() -> std::process::ExitCode {
         Command::Serve(flags) => serve::run(*flags),
         Command::Definitions(command) => definitions::run(command),
         Command::HashPassword => hash_password::run(),
+        Command::Topic(command) => cli::topic::run(command),
+        Command::Group(command) => cli::group::run(command),
+        Command::Completions(completions) => cli::completions::run::<Arguments>(completions),
         Command::Bench(protocol) => bench::run(protocol),
     }
 }

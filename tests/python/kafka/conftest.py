@@ -4,6 +4,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from kafka.admin import KafkaAdminClient
 
+import kafka_tools
 from kafka_clients import CLIENTS
 
 
@@ -37,3 +38,11 @@ def admin(servers):
 @pytest.fixture
 def confluent_admin(servers):
     return AdminClient({"bootstrap.servers": servers})
+
+
+@pytest.fixture(scope="session")
+def tools():
+    """Kafka's own programs, where they can be had."""
+    if problem := kafka_tools.problem():
+        pytest.skip(f"Kafka's own programs: {problem}")
+    return kafka_tools

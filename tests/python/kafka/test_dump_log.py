@@ -9,7 +9,6 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from brokers import Cauce
-from kafka_tools import KafkaTools
 
 # The smallest segment there may be; so the records are large, and a few make several.
 SEGMENT_BYTES = 1 << 20
@@ -20,11 +19,6 @@ COMPRESSIONS = ["none", "gzip", "snappy", "lz4", "zstd"]
 YEAR_MS = 365 * 24 * 3600 * 1000
 
 pytestmark = pytest.mark.timeout(900)
-
-
-@pytest.fixture(scope="module")
-def tools():
-    return KafkaTools()
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +81,7 @@ def files(directory, suffix):
 
 @pytest.mark.parametrize("topic", ["kept", "compacted"])
 def test_it_reads_every_record_of_every_segment(tools, directories, topic):
-    told = tools.dump_log("--files", files(directories[topic], "log"), "--deep-iteration", "--print-data-log")
+    told = tools.run("kafka-dump-log", "--files", files(directories[topic], "log"), "--deep-iteration", "--print-data-log")
     assert "isvalid: false" not in told and "isvalid: true" in told
     offsets = [int(offset) for offset in re.findall(r"^\| offset: (\d+) ", told, re.MULTILINE)]
     if topic == "kept":
@@ -107,17 +101,17 @@ def test_it_reads_every_record_of_every_segment(tools, directories, topic):
 @pytest.mark.parametrize("topic", ["kept", "compacted"])
 def test_it_finds_the_indexes_right(tools, directories, topic):
     indexes = files(directories[topic], "index") + "," + files(directories[topic], "timeindex")
-    assert_right(tools.dump_log("--files", indexes))
-    assert_right(tools.dump_log("--files", indexes, "--verify-index-only"))
-    sane = tools.dump_log("--files", indexes, "--index-sanity-check")
+    assert_right(tools.run("kafka-dump-log", "--files", indexes))
+    assert_right(tools.run("kafka-dump-log", "--files", indexes, "--verify-index-only"))
+    sane = tools.run("kafka-dump-log", "--files", indexes, "--index-sanity-check")
     # A segment of one batch has no entry in its index, with Kafka too.
     assert sane.count("passed sanity check") + sane.count(".index is empty") == indexes.count(",") + 1, sane
 
 
 def test_it_prints_the_entries_of_the_indexes(tools, directories):
-    told = tools.dump_log("--files", files(directories["kept"], "index"))
+    told = tools.run("kafka-dump-log", "--files", files(directories["kept"], "index"))
     assert len(re.findall(r"^offset: \d+ position: \d+$", told, re.MULTILINE)) > 5
-    told = tools.dump_log("--files", files(directories["kept"], "timeindex"))
+    told = tools.run("kafka-dump-log", "--files", files(directories["kept"], "timeindex"))
     times = [int(found) for found in re.findall(r"^timestamp: (\d+) offset: \d+$", told, re.MULTILINE)]
     assert len(times) > 5 and all(1_600_000_000_000 <= when < 1_600_000_000_000 + YEAR_MS for when in times)
 

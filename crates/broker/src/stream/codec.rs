@@ -1,4 +1,4 @@
-//! Batches that compaction makes smaller are compressed again as they were.
+//! Compression both ways: batches that compaction makes smaller are compressed again as they were.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use super::compression::{self, XERIAL_MAGIC};
 
 /// What is decompressed stays within the bound of [`compression`].
 #[derive(Debug)]
-pub(super) struct Compression;
+pub struct Compression;
 
 /// After the magic of snappy-java: its version, and the oldest that can read it.
 const XERIAL_VERSIONS: [u8; 8] = [0, 0, 0, 1, 0, 0, 0, 1];

@@ -2,11 +2,13 @@
 
 pub mod config;
 mod name;
+mod partitioner;
 
 use std::fmt;
 
 pub use config::{Overrides, TopicConfig};
 pub use name::{NameError, TopicName};
+pub use partitioner::partition_of;
 
 /// Names a topic for ever: one that comes later under the same name has another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

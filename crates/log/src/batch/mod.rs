@@ -221,6 +221,13 @@ impl RecordBatch {
         })
     }
 
+    /// The same batch with its records compressed: `records` is what the codec made of [`RecordBatch::records_bytes`].
+    pub fn with_compressed_records(self, codec: u8, records: &[u8]) -> RecordBatch {
+        let mut header = Header::of(&self);
+        header.set_attributes(self.attributes() & !CODEC_BITS | i16::from(codec));
+        RecordBatch { bytes: header.with_records(records) }
+    }
+
     /// Copies the bytes only when somebody else still holds them.
     fn patched(self, patch: impl FnOnce(&mut [u8])) -> RecordBatch {
         let mut bytes = bytes::BytesMut::from(self.bytes);

@@ -29,11 +29,16 @@ pub(super) struct Count {
     pub(super) measured: u64,
     /// While measured.
     pub(super) per_second: f64,
+    /// Megabytes of message bodies per second.
+    pub(super) mb_per_second: f64,
 }
 
 impl Report {
-    pub(super) fn new(seconds: f64, measured: Counts, total: Counts) -> Report {
-        let count = |measured: u64, total| Count { total, measured, per_second: measured as f64 / seconds };
+    pub(super) fn new(seconds: f64, measured: Counts, total: Counts, message_bytes: usize) -> Report {
+        let count = |measured: u64, total| {
+            let per_second = measured as f64 / seconds;
+            Count { total, measured, per_second, mb_per_second: per_second * message_bytes as f64 / 1e6 }
+        };
         Report {
             seconds,
             published: count(measured.published, total.published),
@@ -49,11 +54,12 @@ impl Report {
     pub(super) fn print(&self) {
         println!("measured for {:.1} s", self.seconds);
         println!();
-        println!("{:<12}{:>14}{:>14}{:>14}", "", "messages", "per second", "in total");
+        println!("{:<12}{:>14}{:>14}{:>14}{:>14}", "", "messages", "per second", "MB/s", "in total");
         for (name, count) in
             [("published", &self.published), ("confirmed", &self.confirmed), ("consumed", &self.consumed)]
         {
-            println!("{name:<12}{:>14}{:>14.0}{:>14}", count.measured, count.per_second, count.total);
+            let Count { total, measured, per_second, mb_per_second } = count;
+            println!("{name:<12}{measured:>14}{per_second:>14.0}{mb_per_second:>14.1}{total:>14}");
         }
         println!();
         println!("{:<12}{:>10}{:>10}{:>10}{:>10}{:>10}", "ms", "p50", "p95", "p99", "p99.9", "max");

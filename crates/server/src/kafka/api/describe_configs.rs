@@ -4,8 +4,8 @@ use cauce_broker::stream::TopicError;
 use cauce_kafka::Text;
 use cauce_kafka::messages::describe_configs::*;
 
-use super::configs::{self, BROKER, Described, RESOURCES_MAX, Refused, TOPIC, Value, invalid};
-use super::{Call, text};
+use super::configs::{self, BROKER, Described, GROUP, RESOURCES_MAX, Refused, TOPIC, Value, invalid};
+use super::{Call, ClusterRight, Right, text};
 
 pub(super) fn answer(call: &Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let include_synonyms = request.include_synonyms;
@@ -38,14 +38,18 @@ fn describe(call: &Call, resource: &DescribeConfigsResource) -> Result<Vec<Descr
     let (node, name) = (&call.service.node, &*resource.resource_name);
     match resource.resource_type {
         TOPIC => {
+            call.authorize(Right::Describe, name)?;
             let topic = node.topics().get(name).ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
             Ok(configs::of_topic(node.settings(), &topic))
         }
         BROKER => {
+            call.authorize_cluster(ClusterRight::Describe)?;
             call.check_broker(name)?;
             // Without a name: what was changed for all brokers while they ran. Nothing can be.
             Ok(if name.is_empty() { Vec::new() } else { configs::of_node(node.settings()) })
         }
+        // What can be set for a group concerns those of KIP-848, which are not served.
+        GROUP => Ok(Vec::new()),
         other => Err(invalid(format!("resources of type {other} have no configuration here"))),
     }
 }

@@ -6,6 +6,7 @@ use cauce_kafka::messages::delete_records::*;
 use cauce_kafka::messages::delete_topics::*;
 use cauce_kafka::messages::describe_configs::*;
 use cauce_kafka::messages::describe_topic_partitions::*;
+use cauce_kafka::messages::elect_leaders::*;
 use cauce_kafka::messages::incremental_alter_configs as incremental;
 use cauce_kafka::messages::metadata::*;
 use cauce_kafka::{ErrorCode, Response, Uuid};
@@ -207,6 +208,28 @@ async fn topics_get_more_partitions_and_never_fewer() {
         panic!()
     };
     assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+}
+
+#[tokio::test]
+async fn no_leader_needs_to_be_elected() {
+    let broker = Broker::start().await;
+    let mut client = broker.client_with("a", 1).await;
+    let named = |topic: &'static str, partitions: &[i32]| TopicPartitions {
+        topic: topic.into(),
+        partitions: partitions.to_vec(),
+    };
+    let (led, unknown) = (ErrorCode::ElectionNotNeeded.code(), ErrorCode::UnknownTopicOrPartition.code());
+    for (topic_partitions, codes) in [
+        (Some(vec![named("a", &[0, 1]), named("b", &[0])]), vec![led, unknown, unknown]),
+        (Some(Vec::new()), Vec::new()),
+        (None, Vec::new()),
+    ] {
+        let request = ElectLeadersRequest { topic_partitions, ..Default::default() };
+        let Response::ElectLeaders(response) = client.ask(2, request).await else { panic!() };
+        let results = response.replica_election_results.iter().flat_map(|topic| &topic.partition_result);
+        assert_eq!(results.map(|result| result.error_code).collect::<Vec<_>>(), codes);
+        assert_eq!(response.error_code, 0);
+    }
 }
 
 #[tokio::test]

@@ -5,5 +5,8 @@ mod client;
 mod fetching;
 mod groups;
 mod hostile;
+mod logins;
+mod permissions;
 mod producing;
+mod requests;
 mod transactions;

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::uri::Uri;
+use crate::bench::load::Trouble;
 
 /// The only channel we open.
 pub(super) const CHANNEL: u16 = 1;
@@ -27,8 +28,6 @@ pub(super) enum Error {
     ConnectionClosed { code: u16, text: String },
     #[error("the broker closed the channel: {code} {text}")]
     ChannelClosed { code: u16, text: String },
-    #[error("the broker hung up without a word")]
-    HungUp,
     #[error("the connection broke: {0}")]
     Io(#[from] io::Error),
     #[error("the broker sent a frame we cannot read: {0}")]
@@ -37,10 +36,8 @@ pub(super) enum Error {
     Decode(#[from] DecodeError),
     #[error("the broker answered {found} where {expected} was due")]
     Unexpected { expected: &'static str, found: &'static str },
-    #[error("interrupted")]
-    Interrupted,
-    #[error("the broker did not answer {what} in {seconds} s")]
-    Silent { what: &'static str, seconds: u64 },
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
 }
 
 #[derive(Debug)]
@@ -135,7 +132,7 @@ impl FrameReader {
         self.start = 0;
         let count = self.half.read(&mut self.buffer[self.end..]).await?;
         if count == 0 {
-            return Err(Error::HungUp);
+            return Err(Trouble::HungUp.into());
         }
         self.end += count;
         Ok(())
@@ -200,7 +197,7 @@ pub(super) fn unexpected(expected: &'static str, found: &Method<'_>) -> Error {
 fn refused(error: Error, user: &str) -> Error {
     let text = match error {
         Error::ConnectionClosed { code, text } => format!("{code} {text}"),
-        Error::HungUp | Error::Io(_) => "it hung up".to_owned(),
+        Error::Trouble(Trouble::HungUp) | Error::Io(_) => "it hung up".to_owned(),
         other => return other,
     };
     Error::Refused { user: user.to_owned(), text }

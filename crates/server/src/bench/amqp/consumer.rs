@@ -12,8 +12,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::connection::{CHANNEL, Connection, Error, close_frame, decode, unexpected};
-use super::latency::Latencies;
-use super::run::Run;
+use crate::bench::latency::Latencies;
+use crate::bench::load::Trouble;
+use crate::bench::run::Run;
 
 const CLOSE_SECONDS_MAX: u64 = 10;
 
@@ -157,9 +158,11 @@ impl Consumer {
     async fn close(mut self) -> Result<(), Error> {
         self.connection.writer.write_all(&close_frame()).await?;
         let limit = Duration::from_secs(CLOSE_SECONDS_MAX);
-        timeout(limit, self.wait_for_close_ok())
-            .await
-            .unwrap_or(Err(Error::Silent { what: "connection.close", seconds: CLOSE_SECONDS_MAX }))
+        timeout(limit, self.wait_for_close_ok()).await.unwrap_or(Err(Trouble::Silent {
+            what: "connection.close",
+            seconds: CLOSE_SECONDS_MAX,
+        }
+        .into()))
     }
 
     async fn wait_for_close_ok(&mut self) -> Result<(), Error> {

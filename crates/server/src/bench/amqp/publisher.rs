@@ -12,11 +12,12 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::{sleep, timeout};
 
 use super::connection::{CHANNEL, Connection, Error, FrameReader, close_frame, decode, unexpected};
-use super::latency::Latencies;
-use super::pace::Pace;
-use super::run::Run;
 use super::topology::{ExchangeType, Topology, headers};
 use super::window::Window;
+use crate::bench::latency::Latencies;
+use crate::bench::load::Trouble;
+use crate::bench::pace::Pace;
+use crate::bench::run::Run;
 
 /// One write takes about this much, or one message if that is more.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -73,7 +74,9 @@ impl Publisher {
                 let limit = Duration::from_secs(CLOSE_SECONDS_MAX);
                 let Ok(ended) = timeout(limit, answers).await else {
                     abort.abort();
-                    return Err(Error::Silent { what: "connection.close", seconds: CLOSE_SECONDS_MAX });
+                    return Err(
+                        Trouble::Silent { what: "connection.close", seconds: CLOSE_SECONDS_MAX }.into()
+                    );
                 };
                 ended.expect("reading answers does not panic")
             }
@@ -101,7 +104,7 @@ async fn write(
     let mut sent = 0;
     while run.is_publishing() {
         if is_closed() {
-            return Err(Error::HungUp);
+            return Err(Trouble::HungUp.into());
         }
         let free = window.as_ref().map_or(u64::MAX, |window| window.free(sent));
         if free == 0 {
@@ -137,7 +140,7 @@ async fn wait_for_confirms(window: &Window, sent: u64, is_closed: impl Fn() -> b
     let mut settled = window.settled();
     while settled < sent {
         if is_closed() {
-            return Err(Error::HungUp);
+            return Err(Trouble::HungUp.into());
         }
         let waited = timeout(PAUSE_MAX, window.changed()).await;
         if window.settled() > settled {
@@ -147,7 +150,7 @@ async fn wait_for_confirms(window: &Window, sent: u64, is_closed: impl Fn() -> b
             silent += PAUSE_MAX;
         }
         if silent.as_secs() >= CLOSE_SECONDS_MAX {
-            return Err(Error::Silent { what: "the last publishes", seconds: CLOSE_SECONDS_MAX });
+            return Err(Trouble::Silent { what: "the last publishes", seconds: CLOSE_SECONDS_MAX }.into());
         }
     }
     Ok(())
