@@ -12,7 +12,10 @@ pub(super) fn answer(call: &Call, request: ElectLeadersRequest) -> ElectLeadersR
         let results = topic.partitions.iter().map(|&number| elect(call, &topic.topic, number));
         ReplicaElectionResult { partition_result: results.collect(), topic: topic.topic }
     });
-    ElectLeadersResponse { replica_election_results: replica_election_results.collect(), ..Default::default() }
+    ElectLeadersResponse {
+        replica_election_results: replica_election_results.collect(),
+        ..Default::default()
+    }
 }
 
 fn elect(call: &Call, topic: &str, partition_id: i32) -> PartitionResult {
