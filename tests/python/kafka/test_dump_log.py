@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from brokers import Cauce
@@ -38,9 +38,10 @@ def directories(tools, tmp_path_factory):
         topics = broker.data / "topics"
         for topic in made:
             write(servers, topic)
+        transact(servers, "kept")
         wait_until(lambda: size_of(topics / "compacted-0") < size_of(topics / "kept-0") / 2)
         broker.stop()
-        yield {topic: topics / f"{topic}-0" for topic in made}
+        yield {path.name.removesuffix("-0"): path for path in topics.iterdir()}
         broker.start()
 
 
@@ -60,6 +61,25 @@ def write(servers, topic):
             value = random.Random(record).randbytes(VALUE_BYTES // 2).ljust(VALUE_BYTES)
             producer.produce(topic, value, key=f"key {record % KEYS}", timestamp=when, headers={"h": str(record)})
         assert producer.flush(30) == 0
+
+
+def transact(servers, topic):
+    """A transaction that is committed, with an offset, and one that is aborted."""
+    group = {"bootstrap.servers": servers, "group.id": "dumped", "enable.auto.commit": False}
+    consumer = Consumer(group | {"auto.offset.reset": "earliest"})
+    consumer.subscribe([topic])
+    assert consumer.poll(30).error() is None
+    consumer.commit(offsets=[TopicPartition(topic, 0, 1)], asynchronous=False)
+    producer = Producer({"bootstrap.servers": servers, "transactional.id": "dumper"})
+    producer.init_transactions(20)
+    for ends in [producer.commit_transaction, producer.abort_transaction]:
+        producer.begin_transaction()
+        producer.produce(topic, b"in a transaction", key="t")
+        assert producer.flush(20) == 0
+        offsets = [TopicPartition(topic, 0, 2)]
+        producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), 20)
+        ends(20)
+    consumer.close()
 
 
 def wait_until(met):
@@ -85,7 +105,10 @@ def test_it_reads_every_record_of_every_segment(tools, directories, topic):
     assert "isvalid: false" not in told and "isvalid: true" in told
     offsets = [int(offset) for offset in re.findall(r"^\| offset: (\d+) ", told, re.MULTILINE)]
     if topic == "kept":
-        assert offsets == list(range(RECORDS))
+        # Two more came in transactions, each with a marker.
+        assert offsets == list(range(RECORDS + 4))
+        assert "isTransactional: true isControl: true" in told and "endTxnMarker: COMMIT" in told
+        assert "endTxnMarker: ABORT" in told
     else:
         assert offsets == sorted(offsets) and offsets[-KEYS:] == list(range(RECORDS - KEYS, RECORDS))
         assert KEYS <= len(offsets) < RECORDS / 2
@@ -114,6 +137,20 @@ def test_it_prints_the_entries_of_the_indexes(tools, directories):
     told = tools.run("kafka-dump-log", "--files", files(directories["kept"], "timeindex"))
     times = [int(found) for found in re.findall(r"^timestamp: (\d+) offset: \d+$", told, re.MULTILINE)]
     assert len(times) > 5 and all(1_600_000_000_000 <= when < 1_600_000_000_000 + YEAR_MS for when in times)
+
+
+def test_it_decodes_the_broker_s_own_topics(tools, directories):
+    own = [path for name, path in directories.items() if name.startswith("__consumer_offsets")]
+    told = tools.run("kafka-dump-log", "--files", ",".join(files(path, "log") for path in own), "--offsets-decoder")
+    assert re.search(r'"group":"dumped","topic":"kept","partition":0.*"offset":1', told), told
+    assert re.search(r'"group":"dumped","topic":"kept","partition":0.*"offset":2', told)
+    assert re.search(r'"group":"dumped".*"protocolType":"consumer"', told)
+    own = [path for name, path in directories.items() if name.startswith("__transaction_state")]
+    told = tools.run("kafka-dump-log", "--files", ",".join(files(path, "log") for path in own), "--transaction-log-decoder")
+    assert '"transactionalId":"dumper"' in told, told
+    # Empty, ongoing, and of each transaction how it is about to end and did.
+    states = re.findall(r'"transactionStatus":(\d)', told)
+    assert "".join(dict.fromkeys(states)) == "012435", states
 
 
 def assert_right(told):
