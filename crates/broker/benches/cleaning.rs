@@ -13,7 +13,7 @@ use cauce_log::{BatchBuilder, FileDisk, FlushStrategy};
 
 const VALUE_BYTES: usize = 1000;
 const RECORDS_OF_A_BATCH: u64 = 100;
-const APPENDS_PER_SECOND: u32 = 500;
+const APPENDS_PER_SECOND: u32 = 100;
 
 fn main() {
     let root = tempfile::tempdir_in(
@@ -24,7 +24,9 @@ fn main() {
     let disk = Arc::new(FileDisk::new(root.path().to_owned(), FlushStrategy::Adaptive));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let node = Node::start(disk, NodeConfig::default()).expect("an empty directory opens");
+        let mut config = NodeConfig::default();
+        config.settings.set("log.cleaner.enable", "false").expect("there is such a setting");
+        let node = Node::start(disk, config).expect("an empty directory opens");
         let settings = [
             ("cleanup.policy", "compact"),
             ("segment.bytes", "104857600"),
@@ -34,6 +36,8 @@ fn main() {
         let busy = topic(&node, "busy", &[]);
         fill(&node, &large, megabytes * 1_000_000 / VALUE_BYTES as u64).await;
 
+        // What was written on the way is still on its way to the disk.
+        appends(&node, &busy, || false, Duration::from_secs(15)).await;
         report("alone", &appends(&node, &busy, || false, Duration::from_secs(5)).await);
         let cleaning = {
             let node = node.clone();

@@ -20,6 +20,9 @@ public class River {
     static final Duration PATIENCE = Duration.ofSeconds(30);
     static final String STEM = "java." + ProcessHandle.current().pid() + ".";
 
+    // For records that say they are old.
+    static final Map<String, String> ETERNAL = Map.of("retention.ms", "-1");
+
     interface Story { void tell(String topic) throws Exception; }
 
     static String servers;
@@ -82,7 +85,7 @@ public class River {
     }
 
     static void records(String topic) throws Exception {
-        create(topic, 1, Map.of());
+        create(topic, 1, ETERNAL);
         var sent = new ProducerRecord<>(topic, 0, 1_600_000_000_123L, "", "ñandú");
         sent.headers().add("a", bytes("1")).add("a", bytes("2")).add("nothing", (byte[]) null);
         try (var producer = producer(Map.of())) {
@@ -131,7 +134,7 @@ public class River {
     }
 
     static void seeks(String topic) throws Exception {
-        create(topic, 1, Map.of());
+        create(topic, 1, ETERNAL);
         try (var producer = producer(Map.of())) {
             for (var n = 0; n < 50; n++) producer.send(new ProducerRecord<>(topic, 0, 1_600_000_000_000L + n * 10, null, "" + n));
         }

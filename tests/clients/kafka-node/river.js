@@ -11,6 +11,8 @@ CompressionCodecs[CompressionTypes.Snappy] = Snappy;
 process.env.KAFKAJS_NO_PARTITIONER_WARNING = '1';
 
 const PATIENCE_MS = 30_000;
+// For records that say they are old.
+const ETERNAL = { 'retention.ms': '-1' };
 const kafka = new Kafka({ brokers: [process.argv[2]], logLevel: logLevel.NOTHING });
 const admin = kafka.admin();
 
@@ -39,7 +41,7 @@ const stories = {
   },
 
   async 'keys, times and headers come back as they were'(topic) {
-    await create(topic, 1);
+    await create(topic, 1, ETERNAL);
     await produced(topic, [
       { key: 'k', value: 'ñandú', timestamp: '1600000000123', headers: { a: ['1', '2'], b: Buffer.from([0, 255]) } },
       { key: null, value: null },
@@ -75,7 +77,7 @@ const stories = {
   },
 
   async 'a consumer rewinds, and seeks by time'(topic) {
-    await create(topic, 1);
+    await create(topic, 1, ETERNAL);
     await produced(topic, numbers(50).map((n) => ({ value: String(n), timestamp: String(1600000000000 + n * 10) })));
     const [{ offset }] = await admin.fetchTopicOffsetsByTimestamp(topic, 1600000000201);
     assert.equal(offset, '21');

@@ -53,7 +53,7 @@ def test_topics(run, fails, topic):
     assert topic not in run("kafka-topics", "--list")
 
 
-@pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "lz4", "zstd"])
+@pytest.mark.parametrize("compression", ["none", "lz4"])
 def test_console_producer_and_consumer(run, topic, compression):
     lines = ["h:1\ta:uno", "h:2,h:3\tb:dos", "h:4\ta:tres"]
     reading = ["--property", "parse.key=true", "--property", "key.separator=:", "--property", "parse.headers=true"]
@@ -127,6 +127,8 @@ def test_what_is_set_for_groups_is_shown_as_nothing(run, servers, name, topic):
 
 
 def test_offsets_and_the_deletion_of_records(run, servers, tmp_path, topic):
+    # The records say they are old.
+    run("kafka-topics", "--create", "--topic", topic, "--config", "retention.ms=-1")
     producer = KafkaProducer(bootstrap_servers=servers)
     for number in range(5):
         producer.send(topic, b"%d" % number, timestamp_ms=1_600_000_000_000 + number)
@@ -167,7 +169,7 @@ def test_the_cluster_and_its_leaders(tools, run, fails, servers, topic):
     elected = run("kafka-leader-election", *one, 0)
     assert elected == [f"Valid replica already elected for partitions {topic}-0"]
     assert "Successfully" not in "".join(run("kafka-leader-election", "--election-type", "preferred", "--all-topic-partitions"))
-    assert "does not exist" in fails("kafka-leader-election", *one, 1)
+    assert "no such partition" in fails("kafka-leader-election", *one, 1)
 
 
 def test_transactions(tools, run, servers, name, topic):

@@ -5,6 +5,7 @@ import time
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import NewTopic
 
 from kafka_clients import CLIENTS
 
@@ -30,7 +31,8 @@ def test_idempotent_producers_write_each_record_once(servers, topic, client):
     assert client.read(servers, topic, 3 * len(VALUES)) == VALUES * 3
 
 
-def test_keys_times_and_headers_come_back_as_they_were(servers, topic):
+def test_keys_times_and_headers_come_back_as_they_were(servers, topic, admin):
+    eternal(admin, topic)
     producer = KafkaProducer(bootstrap_servers=servers, compression_type="gzip")
     headers = [("a", b"1"), ("a", b"2"), ("", b""), ("ñ", b"\x00\xff")]
     producer.send(topic, b"value", key=b"key", headers=headers, timestamp_ms=1_600_000_000_123)
@@ -43,8 +45,6 @@ def test_keys_times_and_headers_come_back_as_they_were(servers, topic):
 
 
 def test_the_brokers_time_is_that_of_the_append(servers, topic, admin):
-    from kafka.admin import NewTopic
-
     config = {"message.timestamp.type": "LogAppendTime"}
     admin.create_topics([NewTopic(topic, 1, 1, topic_configs=config)])
     before = time.time() * 1000 - 1
@@ -57,7 +57,8 @@ def test_the_brokers_time_is_that_of_the_append(servers, topic, admin):
     assert message.timestamp_type == 1
 
 
-def test_positions_by_time(servers, topic):
+def test_positions_by_time(servers, topic, admin):
+    eternal(admin, topic)
     times = [1000, 3000, 2000, 5000, 5000]
     for compression in (None, "lz4"):
         producer = KafkaProducer(bootstrap_servers=servers, compression_type=compression, linger_ms=50)
@@ -112,8 +113,6 @@ def test_a_batch_larger_than_a_fetch_comes_all_the_same(servers, topic):
 
 
 def test_many_partitions_are_fetched_in_turn(servers, topic, admin):
-    from kafka.admin import NewTopic
-
     admin.create_topics([NewTopic(topic, 20, 1)])
     producer = KafkaProducer(bootstrap_servers=servers)
     for number in range(2000):
@@ -138,6 +137,11 @@ def test_records_outlive_a_kill(own_broker, name):
     own_broker.start()
     assert CLIENTS["confluent-kafka"].read(servers, topic, 1500) == VALUES * 3
     assert CLIENTS["kafka-python"].produce(servers, topic, [b"more"]) == [1500]
+
+
+def eternal(admin, topic):
+    """Makes the topic for records that say they are old."""
+    admin.create_topics([NewTopic(topic, 1, 1, topic_configs={"retention.ms": "-1"})])
 
 
 def read(servers, topic, count):
