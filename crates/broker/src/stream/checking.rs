@@ -235,17 +235,21 @@ impl Walk<'_> {
 
     /// `Err` for bytes that are no record, `Some` for a record that is not allowed.
     fn one(&mut self, from: &mut impl BufRead, index: i32) -> io::Result<Option<BatchRefusal>> {
-        let length = varint(from)?;
+        let length = int(from)?;
         let mut record =
             io::Read::take(&mut *from, u64::try_from(length).map_err(|_| malformed("its length"))?);
         skip(&mut record, 1)?;
         let timestamp_ms = self.base_timestamp.wrapping_add(varint(&mut record)?);
-        if varint(&mut record)? != i64::from(index) {
+        if int(&mut record)? != index {
             return Err(malformed("its offset is not the next"));
         }
         let key = skip_nullable(&mut record)?;
         skip_nullable(&mut record)?;
-        for _ in 0..varint(&mut record)? {
+        let headers = int(&mut record)?;
+        if headers < 0 {
+            return Err(malformed("a negative number of headers"));
+        }
+        for _ in 0..headers {
             if skip_nullable(&mut record)?.is_none() {
                 return Err(malformed("a header without a key"));
             }
@@ -283,17 +287,27 @@ pub(super) fn varint(from: &mut impl BufRead) -> io::Result<i64> {
     for shift in (0..70).step_by(7) {
         let mut byte = [0];
         from.read_exact(&mut byte)?;
-        value |= u64::from(byte[0] & 0x7f).checked_shl(shift).unwrap_or(0);
+        let low_bits = u64::from(byte[0] & 0x7f);
+        // The tenth byte has room for one bit only.
+        if shift == 63 && low_bits > 1 {
+            break;
+        }
+        value |= low_bits << shift;
         if byte[0] < 0x80 {
             return Ok((value >> 1) as i64 ^ -((value & 1) as i64));
         }
     }
-    Err(malformed("a variable-length integer that does not end"))
+    Err(malformed("a variable-length integer of more than 64 bits"))
+}
+
+/// One that the format limits to 32 bits.
+fn int(from: &mut impl BufRead) -> io::Result<i32> {
+    i32::try_from(varint(from)?).map_err(|_| malformed("a number of more than 32 bits"))
 }
 
 /// Passes over bytes with their length before them; `None` is null.
 fn skip_nullable(from: &mut impl BufRead) -> io::Result<Option<()>> {
-    match varint(from)? {
+    match int(from)? {
         -1 => Ok(None),
         length => skip(from, u64::try_from(length).map_err(|_| malformed("a negative length"))?).map(Some),
     }
