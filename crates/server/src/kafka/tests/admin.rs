@@ -214,7 +214,7 @@ async fn topics_get_more_partitions_and_never_fewer() {
 async fn no_leader_needs_to_be_elected() {
     let broker = Broker::start().await;
     let mut client = broker.client_with("a", 1).await;
-    let named = |topic: &str, partitions: &[i32]| TopicPartitions {
+    let named = |topic: &'static str, partitions: &[i32]| TopicPartitions {
         topic: topic.into(),
         partitions: partitions.to_vec(),
     };
