@@ -39,7 +39,7 @@ pub use frame::{
 };
 pub use headers::{carbon_copies, strip_bcc, with_integer_header, without_header};
 pub use method::{Method, decode_publish};
-pub use properties::{ContentHeader, Properties, PropertiesBuf, PropertiesSummary};
+pub use properties::{ContentHeader, Properties, PropertiesBuf, PropertiesSummary, TextProperty};
 pub use reply::ReplyCode;
 pub use sasl::Credentials;
 pub use server::server_properties;

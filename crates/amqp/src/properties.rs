@@ -130,6 +130,55 @@ impl<'a> Properties<'a> {
         Ok(properties)
     }
 
+    /// Sets a property of short text, if it is one and the text is short enough.
+    #[must_use]
+    pub fn with_text(mut self, property: TextProperty, text: &'a [u8]) -> Option<Properties<'a>> {
+        let place = match property {
+            TextProperty::ContentType => &mut self.content_type,
+            TextProperty::ContentEncoding => &mut self.content_encoding,
+            TextProperty::CorrelationId => &mut self.correlation_id,
+            TextProperty::ReplyTo => &mut self.reply_to,
+            TextProperty::Expiration => &mut self.expiration,
+            TextProperty::MessageId => &mut self.message_id,
+            TextProperty::Kind => &mut self.kind,
+            TextProperty::UserId => &mut self.user_id,
+            TextProperty::AppId => &mut self.app_id,
+            TextProperty::ClusterId => &mut self.cluster_id,
+        };
+        *place = (text.len() <= usize::from(u8::MAX)).then_some(text);
+        place.is_some().then_some(self)
+    }
+
+    #[must_use]
+    pub fn with_delivery_mode(self, mode: u8) -> Properties<'a> {
+        Properties { delivery_mode: Some(mode), ..self }
+    }
+
+    #[must_use]
+    pub fn with_priority(self, priority: u8) -> Properties<'a> {
+        Properties { priority: Some(priority), ..self }
+    }
+
+    #[must_use]
+    pub fn with_timestamp(self, seconds: u64) -> Properties<'a> {
+        Properties { timestamp: Some(seconds), ..self }
+    }
+
+    pub fn text(&self, property: TextProperty) -> Option<&'a [u8]> {
+        match property {
+            TextProperty::ContentType => self.content_type,
+            TextProperty::ContentEncoding => self.content_encoding,
+            TextProperty::CorrelationId => self.correlation_id,
+            TextProperty::ReplyTo => self.reply_to,
+            TextProperty::Expiration => self.expiration,
+            TextProperty::MessageId => self.message_id,
+            TextProperty::Kind => self.kind,
+            TextProperty::UserId => self.user_id,
+            TextProperty::AppId => self.app_id,
+            TextProperty::ClusterId => self.cluster_id,
+        }
+    }
+
     /// Appends flags and values.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut values = ValueWriter::new(out);
@@ -160,6 +209,21 @@ impl<'a> Properties<'a> {
     pub fn without_expiration(self) -> Properties<'a> {
         Properties { expiration: None, ..self }
     }
+}
+
+/// The properties that are short text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextProperty {
+    ContentType,
+    ContentEncoding,
+    CorrelationId,
+    ReplyTo,
+    Expiration,
+    MessageId,
+    Kind,
+    UserId,
+    AppId,
+    ClusterId,
 }
 
 macro_rules! accessors {

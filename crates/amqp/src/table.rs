@@ -65,6 +65,28 @@ pub struct RawValue<'a> {
 }
 
 impl<'a> RawValue<'a> {
+    pub fn text(text: &'a [u8]) -> RawValue<'a> {
+        RawValue { letter: b'S', bytes: text }
+    }
+
+    pub fn binary(bytes: &'a [u8]) -> RawValue<'a> {
+        RawValue { letter: b'x', bytes }
+    }
+
+    /// A list of what was encoded by [`RawValue::encode`], one behind the other.
+    pub fn list(items: &'a [u8]) -> RawValue<'a> {
+        RawValue { letter: b'A', bytes: items }
+    }
+
+    /// Appends the letter and the value, as it stands in a table or a list.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.letter);
+        match self.letter {
+            b'S' | b'x' | b'F' | b'A' => wire::put_long_bytes(out, self.bytes),
+            _ => out.extend_from_slice(self.bytes),
+        }
+    }
+
     pub fn decode(&self) -> Result<Value, DecodeError> {
         decode_value(*self, DEPTH_MAX)
     }
@@ -72,6 +94,11 @@ impl<'a> RawValue<'a> {
     /// The text, if it is text; nothing promises UTF-8.
     pub fn as_text(&self) -> Option<&'a [u8]> {
         (self.letter == b'S').then_some(self.bytes)
+    }
+
+    /// The bytes, if it is text or binary.
+    pub fn as_bytes(&self) -> Option<&'a [u8]> {
+        matches!(self.letter, b'S' | b'x').then_some(self.bytes)
     }
 
     /// The items, if it is a list.
@@ -209,9 +236,20 @@ fn deeper(depth_left: usize) -> Result<usize, DecodeError> {
 /// Appends the entries without the length of the whole, so that [`RawTable`] can wrap them.
 pub fn encode_table(table: &Table, out: &mut Vec<u8>) {
     for (name, value) in table.iter() {
-        wire::put_short_string(out, name);
-        encode_value(value, out);
+        encode_entry(name, value, out);
     }
+}
+
+/// Appends one entry of a table. The name has at most 255 bytes.
+pub fn encode_entry(name: &str, value: &Value, out: &mut Vec<u8>) {
+    wire::put_short_string(out, name);
+    encode_value(value, out);
+}
+
+/// The same, of a value that is encoded.
+pub fn encode_raw_entry(name: &str, value: RawValue<'_>, out: &mut Vec<u8>) {
+    wire::put_short_string(out, name);
+    value.encode(out);
 }
 
 /// Appends the letter and the value, as it stands in a table or a list.

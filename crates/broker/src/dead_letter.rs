@@ -14,6 +14,7 @@ use cauce_core::topology::{DELAY_HEADER, Routed};
 use crate::clock::now_ms;
 use crate::queue_handle::{QueueHandle, Receipts, Room, Share};
 use crate::routing::{EnvelopeFacts, with_copies};
+use crate::target::Target;
 use crate::vhost::Vhost;
 
 /// Counts down the queues that take the message; then its old queue may forget it. So a crash in
@@ -132,7 +133,7 @@ pub fn delay_ms(properties: &[u8]) -> Option<u64> {
 }
 
 /// Hands the message to its targets.
-fn send(vhost: &Vhost, message: Message<'_>, targets: Vec<Arc<QueueHandle>>, awaited: Awaited) {
+fn send(vhost: &Vhost, message: Message<'_>, targets: Vec<Target>, awaited: Awaited) {
     if targets.is_empty() {
         return awaited.sent();
     }
@@ -163,7 +164,7 @@ fn prepare(
     queue: &str,
     message: &Message<'_>,
     reason: Reason,
-) -> Option<(Letter, Vec<Arc<QueueHandle>>)> {
+) -> Option<(Letter, Vec<Target>)> {
     let topology = vhost.topology();
     let limits = &topology.queue(queue)?.limits;
     let exchange = limits.dead_letter_exchange.clone()?;
@@ -192,9 +193,13 @@ fn prepare(
     let keys = with_copies(&routing_key, &copies);
     let mut targets = vhost.route(&topology, &exchange, &keys, &facts).unwrap_or_default();
     targets.retain(|target| {
-        let circles = death::cycle(&envelope, &target.name);
+        let circles = death::cycle(&envelope, target.name());
         if circles {
-            tracing::warn!(queue, to = %target.name, "dropped a message that would circle between queues for ever");
+            tracing::warn!(
+                queue,
+                to = target.name(),
+                "dropped a message that would circle between queues for ever"
+            );
         }
         !circles
     });

@@ -16,13 +16,17 @@ use std::collections::BTreeMap;
 use cauce_amqp::table::{RawTable, encode_table};
 use cauce_core::Table;
 use cauce_core::access::{Permissions, TopicPermissions, User};
+use cauce_core::topology::QueueSpec;
 use serde::{Deserialize, Serialize};
+
+use crate::stream::spec_of;
 
 pub use blueprint::Blueprint;
 pub use import::Imported;
 pub use read::{Definitions, DefinitionsError};
 
-pub(crate) use blueprint::VhostBlueprint;
+pub(crate) use blueprint::{NO_QUEUE, VhostBlueprint};
+pub(crate) use export::value as json_of;
 pub(crate) use import::{NOBODY, Plan, Step};
 pub(crate) use read::{BindingDefinition, ExchangeDefinition, QueueDefinition, VhostDefinition};
 
@@ -119,6 +123,16 @@ pub(crate) struct TopicDefinition {
     /// What it says itself, by name.
     #[serde(default)]
     pub(crate) config: BTreeMap<String, String>,
+    /// With which it was declared, if a client of AMQP made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) arguments: Option<Arguments>,
+}
+
+impl TopicDefinition {
+    /// What it is declared as in AMQP.
+    pub(crate) fn spec(&self) -> QueueSpec {
+        spec_of(self.arguments.as_ref().map(Arguments::table).as_ref())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -183,7 +197,7 @@ impl Change {
 }
 
 /// A table in hexadecimal.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Arguments(String);
 
 impl From<&Table> for Arguments {

@@ -30,6 +30,7 @@ mod settled;
 mod storage;
 mod stored;
 pub mod stream;
+mod target;
 pub mod transactional_ids;
 mod transactions;
 mod users;
@@ -46,6 +47,7 @@ pub use queue_handle::{
 pub use routing::{EnvelopeFacts, with_copies};
 pub use settings::{NodeSettings, Settings};
 pub use storage::Flush;
+pub use target::Target;
 pub use transactions::Part;
-pub use users::{GUEST, Users, random_salt};
+pub use users::{GUEST, LoginRefusal, Users, is_loopback, random_salt};
 pub use vhost::{DeleteQueueError, Queues, Saved, Vhost};

@@ -53,6 +53,15 @@ pub(crate) const TRANSACTIONS_BYTES_MAX: usize = 1 << 30;
 pub(crate) const PAGING_PERCENT: usize = 40;
 pub(crate) const TIGHT_PERCENT: usize = 75;
 
+/// Bytes of a stream's batches read at a time for a consumer of AMQP, and about as many of messages given to it at a time.
+pub(crate) const STREAM_READ_BYTES: usize = 256 << 10;
+
+/// Bytes given to a consumer of a stream that have not left for its client, beyond which no more is read.
+pub(crate) const STREAM_AHEAD_BYTES: usize = 512 << 10;
+
+/// The largest message of a topic that AMQP made: all that clients may publish, and its properties.
+pub(crate) const STREAM_MESSAGE_BYTES_MAX: usize = 129 << 20;
+
 /// Bytes a partition writes until what it knows is written beside its log again.
 pub(crate) const SNAPSHOT_INTERVAL_BYTES: usize = 64 << 20;
 
@@ -60,7 +69,7 @@ pub(crate) const SNAPSHOT_INTERVAL_BYTES: usize = 64 << 20;
 pub(crate) const PARTITIONS_MAX: i32 = 10_000;
 pub(crate) const PARTITIONS_OF_NODE_MAX: usize = 200_000;
 
-/// How long whoever asks about groups waits for them to be back, before they are told to come again.
+/// How long whoever asks about groups or transactions waits for them to be back, before they are told to come again.
 pub(crate) const LOADING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Groups of a node.

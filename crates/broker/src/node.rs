@@ -16,7 +16,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::clock::now_ms;
 use crate::definitions::{
     About, BindingDefinition, Blueprint, Change, Definitions, DefinitionsError, ExchangeDefinition, Imported,
-    NOBODY, Plan, QueueDefinition, Step, VhostBlueprint, VhostDefinition,
+    NO_QUEUE, NOBODY, Plan, QueueDefinition, Step, VhostBlueprint, VhostDefinition,
 };
 use crate::groups::{self, Groups};
 use crate::memory::Memory;
@@ -26,7 +26,8 @@ use crate::queue_task::QueueTask;
 use crate::recovery::{self, Known};
 use crate::settings::Settings;
 use crate::storage::{self, Flush, QueueId, Storage};
-use crate::stream::Topics;
+use crate::stream::{StreamHandle, TOPICS_VHOST, Topics};
+use crate::target::Target;
 use crate::transactional_ids::{self, TransactionalIds};
 use crate::transactions::{Part, Transactions, TransactionsFile};
 use crate::users::{GUEST, Users, random_salt};
@@ -155,7 +156,7 @@ impl Random {
 #[derive(Debug)]
 pub struct Node {
     pub(crate) shared: Arc<Shared>,
-    vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
+    pub(crate) vhosts: RwLock<HashMap<String, Arc<Vhost>>>,
     pub users: Users,
     pub(crate) groups: Groups,
     transactional_ids: TransactionalIds,
@@ -218,11 +219,11 @@ impl Node {
             connections: Mutex::default(),
             departure: Notify::new(),
         });
-        for (name, vhost) in blueprint.vhosts {
-            node.raise(&disk, &name, vhost, &mut known)?;
-        }
         for (name, definition) in blueprint.topics {
             node.raise_topic(&disk, &name, definition)?;
+        }
+        for (name, vhost) in blueprint.vhosts {
+            node.raise(&disk, &name, vhost, &mut known)?;
         }
         node.remove_strangers(&disk)?;
         node.remove_strange_partitions(&disk)?;
@@ -332,8 +333,8 @@ impl Node {
     /// Asks every queue to let go of what the logs can give back.
     pub fn evict(&self) {
         for vhost in self.vhosts() {
-            for entry in vhost.topology().queues() {
-                entry.handle.evict();
+            for queue in vhost.topology().queues().filter_map(|entry| entry.handle.queue()) {
+                queue.evict();
             }
         }
     }
@@ -391,8 +392,8 @@ impl Node {
         match vhosts.get(name) {
             Some(vhost) => vhost.set_about(about.clone()),
             None => {
-                let vhost = Vhost::new(name, about.clone(), self.shared.clone());
-                vhosts.insert(name.to_owned(), Arc::new(vhost));
+                let vhost = self.new_vhost(name, about.clone());
+                vhosts.insert(name.to_owned(), vhost);
             }
         }
         self.define_one(&Change::Vhost { name: name.to_owned(), about: about.clone() })
@@ -442,7 +443,8 @@ impl Node {
     /// Everything that is defined now.
     pub fn blueprint(&self) -> Blueprint {
         let vhosts = self.vhosts().into_iter().map(|vhost| {
-            let topology = vhost.topology().with_handles(|entry| entry.handle.id);
+            let id_of = |target: &Target| target.queue().map_or(NO_QUEUE, |queue| queue.id);
+            let topology = vhost.topology().with_handles(|entry| id_of(&entry.handle));
             // Which queues hold messages of delayed exchanges concerns no definition.
             (
                 vhost.name.to_string(),
@@ -459,9 +461,22 @@ impl Node {
         }
     }
 
-    fn add_vhost(&self, name: &str, about: About) -> Arc<Vhost> {
+    /// One that shows the topics there are, if they are in it.
+    fn new_vhost(&self, name: &str, about: About) -> Arc<Vhost> {
         let vhost = Arc::new(Vhost::new(name, about, self.shared.clone()));
-        self.vhosts.write().insert(name.to_owned(), vhost.clone());
+        if name == TOPICS_VHOST {
+            let mut topology = vhost.change();
+            for topic in self.topics().all().into_iter().filter(|topic| !topic.is_internal()) {
+                topology.show_topic(topic);
+            }
+        }
+        vhost
+    }
+
+    fn add_vhost(&self, name: &str, about: About) -> Arc<Vhost> {
+        let mut vhosts = self.vhosts.write();
+        let vhost = self.new_vhost(name, about);
+        vhosts.insert(name.to_owned(), vhost.clone());
         vhost
     }
 
@@ -477,7 +492,8 @@ impl Node {
         let ids = self.shared.producer_ids.change();
         let cluster = Change::Cluster { id: self.shared.cluster.clone() };
         let all =
-            names.chain(self.users.snapshot()).chain(contents).chain(topics).chain(ids).chain([cluster]);
+            // Topics before the bindings to them.
+            names.chain(self.users.snapshot()).chain(topics).chain(contents).chain(ids).chain([cluster]);
         all.map(|change| change.encode()).collect()
     }
 
@@ -492,7 +508,7 @@ impl Node {
         let VhostBlueprint { topology, delays, about } = blueprint;
         let vhost = self.add_vhost(name, about);
         let mut recovered: HashMap<QueueId, Raised> = HashMap::new();
-        for entry in topology.queues() {
+        for entry in topology.queues().filter(|entry| !entry.is_stream()) {
             let rules = rules(&entry.spec, &entry.limits, self.shared.consumer_timeout_ms);
             recovered.insert(entry.handle, self.recover(disk, &entry.name, entry.handle, rules, known)?);
         }
@@ -504,8 +520,13 @@ impl Node {
         // Nothing that starts here sees a topology without it.
         let mut change = vhost.change();
         *change.guard = topology.with_handles(|entry| {
+            if entry.is_stream() {
+                let topic = self.topics().get(&entry.name).expect("topics come back first");
+                return Target::Stream(StreamHandle::new(topic, self.memory().gauge().clone()));
+            }
             let (queue, effects, reader) = recovered.remove(&entry.handle).expect("recovered above");
-            QueueTask::spawn(entry.handle, entry.name.clone(), vhost.clone(), queue, effects, reader)
+            let (id, name) = (entry.handle, entry.name.clone());
+            Target::Queue(QueueTask::spawn(id, name, vhost.clone(), queue, effects, reader))
         });
         for (exchange, id, (queue, effects, reader)) in raised_delays {
             vhost.add_delay(&exchange, id, queue, effects, reader);

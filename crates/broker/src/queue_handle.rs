@@ -25,6 +25,10 @@ pub enum Event {
         queue: Arc<QueueHandle>,
         deliveries: Vec<ToConsumer>,
     },
+    /// Messages of a stream.
+    Read {
+        deliveries: Vec<ToConsumer>,
+    },
     Got {
         token: u64,
         delivery: Option<Delivery>,
@@ -74,6 +78,20 @@ pub enum Receipts {
     DeadLetter(Arc<DeadLetterReceipt>),
     /// Nobody hears, but the room of who published what led to it is not free before.
     Room(Arc<Room>),
+}
+
+impl Receipts {
+    /// All messages of the batch were taken, or none was.
+    pub(crate) fn answer(self, taken: bool) {
+        match self {
+            Receipts::Nobody | Receipts::Room(_) => {}
+            Receipts::Connection { link, tags } => {
+                let confirms = tags.into_iter().flatten().map(|tag| (tag, taken)).collect();
+                let _ = link.send(Event::Confirmed(confirms));
+            }
+            Receipts::DeadLetter(receipt) => receipt.one_done(),
+        }
+    }
 }
 
 /// One queue's share of a block.
@@ -203,21 +221,13 @@ impl Mailbox {
 
 /// A queue that was deleted takes everything and keeps nothing.
 pub(crate) fn answer_for_the_gone(command: QueueCommand) {
-    let QueueCommand::Publish { share, .. } = command else {
-        return;
-    };
-    match share.receipts {
-        Receipts::Nobody | Receipts::Room(_) => {}
-        Receipts::Connection { link, tags } => {
-            let confirms = tags.into_iter().flatten().map(|tag| (tag, true)).collect();
-            let _ = link.send(Event::Confirmed(confirms));
-        }
-        Receipts::DeadLetter(receipt) => receipt.one_done(),
+    if let QueueCommand::Publish { share, .. } = command {
+        share.receipts.answer(true);
     }
 }
 
 /// A block that is larger than the mailbox may have it alone.
-fn room_bytes(block: &Block) -> u32 {
+pub(crate) fn room_bytes(block: &Block) -> u32 {
     block.cost_bytes().min(MAILBOX_BYTES_MAX) as u32
 }
 

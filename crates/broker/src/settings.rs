@@ -1,5 +1,7 @@
 //! What an operator can set for topics, groups and their clients, under Kafka's names.
 
+use std::collections::BTreeMap;
+
 use cauce_core::group;
 use cauce_core::settings::SettingError;
 use cauce_core::stream;
@@ -17,6 +19,7 @@ cauce_core::settings! {
         delete_topics: bool = true, "delete.topic.enable";
         request_bytes_max: i32 = 100 << 20, "socket.request.max.bytes" in 1024..=i32::MAX;
         connections_idle_max_ms: i64 = 600_000, "connections.max.idle.ms" in 1000..=i64::MAX;
+        login_failure_delay_ms: i32 = 100, "connection.failed.authentication.delay.ms" in 0..=60_000;
         fetch_bytes_max: i32 = 55 << 20, "fetch.max.bytes" in 1024..=i32::MAX;
         fetch_sessions_max: i32 = 1000, "max.incremental.fetch.session.cache.slots" in 0..=i32::MAX;
         retention_check_interval_ms: i64 = 300_000, "log.retention.check.interval.ms" in 1..=i64::MAX;
@@ -57,13 +60,17 @@ pub struct Settings {
     pub node: NodeSettings,
     /// What topics have where they do not say.
     pub topic: TopicConfig,
+    /// In which unit those were set that have several names.
+    units: BTreeMap<&'static str, i64>,
 }
 
-/// Other names and units of the same, each with the milliseconds of one.
-const OTHER_UNITS: [(&str, &str, i64); 3] = [
+/// Other names and units of the same, each with the milliseconds of one. What is set in the finest counts, whatever the
+/// order.
+const OTHER_UNITS: [(&str, &str, i64); 4] = [
     ("log.retention.minutes", "retention.ms", 60_000),
     ("log.retention.hours", "retention.ms", 3_600_000),
     ("log.roll.hours", "segment.ms", 3_600_000),
+    ("log.roll.jitter.hours", "segment.jitter.ms", 3_600_000),
 ];
 
 impl Settings {
@@ -74,12 +81,21 @@ impl Settings {
                 .parse()
                 .map_err(|_| SettingError::invalid(name, text, "write a whole number of 64 bits"))?;
             let ms = if number < 0 { -1 } else { number.saturating_mul(*unit_ms) };
-            return self.topic.set(own, &ms.to_string());
+            return self.set_in_unit(own, &ms.to_string(), *unit_ms);
         }
         if let Some(own) = TopicConfig::name_of_usual(name) {
-            return self.topic.set(own, text);
+            return self.set_in_unit(own, text, 1);
         }
         self.node.set(NodeSettings::name_of_usual(name).unwrap_or(name), text)
+    }
+
+    fn set_in_unit(&mut self, own: &'static str, text: &str, unit_ms: i64) -> Result<(), SettingError> {
+        let finest_ms = *self.units.get(own).unwrap_or(&i64::MAX);
+        if unit_ms > finest_ms {
+            return self.topic.clone().set(own, text);
+        }
+        self.units.insert(own, unit_ms);
+        self.topic.set(own, text)
     }
 
     pub fn check(&self) -> Result<(), SettingError> {
@@ -130,6 +146,10 @@ mod tests {
         assert_eq!((settings.topic.retention_ms, settings.topic.max_message_bytes), (7_200_000, 9));
         assert_eq!(settings.set("log.retention.minutes", "-1"), Ok(()));
         assert_eq!(settings.topic.retention_ms, -1);
+        assert_eq!(settings.set("log.retention.hours", "2"), Ok(()));
+        assert_eq!(settings.topic.retention_ms, -1, "minutes go before hours");
+        assert_eq!(settings.set("log.retention.ms", "5"), Ok(()));
+        assert_eq!(settings.topic.retention_ms, 5);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cauce_core::message::Charge;
@@ -17,6 +18,7 @@ use cauce_core::range_set::RangeSet;
 use cauce_log::{Dirty, Disk, Journal, Log, LogConfig, LogReader, Recovery};
 use tokio::sync::oneshot;
 
+use crate::clock::now_ms;
 use crate::limits::{MARK_LOG_BYTES_MIN, STORAGE_BATCH_BYTES, TRIM_ACTIVE_BYTES_MIN};
 use crate::mark::{Extent, Mark};
 use crate::queue_handle::{Mailbox, QueueCommand};
@@ -160,11 +162,24 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, inbox: &Receiver<Job>) {
-        while let Ok(first) = inbox.recv() {
-            if let Err(error) = self.turn(first, inbox) {
+        loop {
+            let turn = match self.next_job(inbox) {
+                Ok(first) => self.turn(first, inbox),
+                Err(RecvTimeoutError::Timeout) => self.answer(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if let Err(error) = turn {
                 tracing::error!(%error, "writing to the data directory failed; stopping, so as not to guess what it holds");
                 std::process::exit(1);
             }
+        }
+    }
+
+    /// Waits no longer than until something is to be flushed.
+    fn next_job(&self, inbox: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
+        match self.partitions.next_flush_ms() {
+            None => Ok(inbox.recv()?),
+            Some(due_ms) => inbox.recv_timeout(Duration::from_millis((due_ms - now_ms()).max(0) as u64)),
         }
     }
 
@@ -266,6 +281,9 @@ impl Worker {
 
     /// Flushes if anybody waits for it or files wait to be removed, then lets them know.
     fn answer(&mut self) -> Result<(), cauce_log::LogError> {
+        let due = self.partitions.take_due()?;
+        self.is_awaited |= !due.is_empty();
+        self.dirty.add(due);
         if mem::take(&mut self.is_awaited) || self.dirty.frees_space() {
             mem::take(&mut self.dirty).flush(&*self.disk)?;
         }

@@ -1,19 +1,37 @@
 //! Users and their permissions, behind one lock that is only held for a look-up.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cauce_core::access::{Access, AccessError, Operation, Resource};
+use cauce_core::access::{Access, AccessError, Operation, Permissions, Resource};
 use parking_lot::RwLock;
 
 use crate::definitions::Change;
 
 pub const GUEST: &str = "guest";
 
+/// Of a name that anybody may make up, so much goes to the log.
+const LOGGED_CHARS_MAX: usize = 64;
+
 /// A salt for a password that is new, from the hash keys the system made random.
 pub fn random_salt() -> [u8; 4] {
     use std::hash::{BuildHasher, Hasher, RandomState};
     let number = RandomState::new().build_hasher().finish();
     *number.to_be_bytes().first_chunk().expect("eight bytes hold four")
+}
+
+/// Why somebody is not let in. Clients hear less than that.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoginRefusal {
+    #[error("user '{user}' can only connect via localhost")]
+    LoopbackOnly { user: String },
+    #[error("user '{user}' - invalid credentials")]
+    Credentials { user: String },
+}
+
+/// Whether somebody speaks from this machine.
+pub fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }
 
 #[derive(Debug)]
@@ -39,12 +57,22 @@ impl Users {
         self.access.read().authenticate(name, password).map(drop)
     }
 
+    /// Whether somebody at this address may go by that name.
+    pub fn log_in(&self, name: &str, password: &[u8], from: IpAddr) -> Result<(), LoginRefusal> {
+        let user = || name.chars().take(LOGGED_CHARS_MAX).collect();
+        // Asked first: from afar nobody learns whether a password is right.
+        if self.is_loopback_only(name) && !is_loopback(from) {
+            return Err(LoginRefusal::LoopbackOnly { user: user() });
+        }
+        self.authenticate(name, password).map_err(|_| LoginRefusal::Credentials { user: user() })
+    }
+
     /// Instead of `guest` alone.
     pub fn set_loopback_only(&self, users: Vec<String>) {
         *self.loopback_only.write() = users;
     }
 
-    pub fn is_loopback_only(&self, name: &str) -> bool {
+    fn is_loopback_only(&self, name: &str) -> bool {
         self.loopback_only.read().iter().any(|user| user == name)
     }
 
@@ -60,6 +88,15 @@ impl Users {
         resource: Resource<'_>,
     ) -> Result<(), AccessError> {
         self.access.read().check(user, vhost, operation, resource)
+    }
+
+    /// Whether a user may do this with what has that name.
+    pub fn allows(&self, user: &str, vhost: &str, operation: Operation, name: &str) -> bool {
+        self.access.read().allows(user, vhost, operation, name)
+    }
+
+    pub fn permissions(&self, user: &str, vhost: &str) -> Option<Permissions> {
+        self.access.read().permissions(user, vhost).cloned()
     }
 
     /// For routing keys of topic exchanges, beside the exchange itself.

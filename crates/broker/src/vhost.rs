@@ -23,9 +23,10 @@ use crate::node::Shared;
 use crate::queue_handle::{DeleteError, QueueHandle};
 use crate::queue_task::QueueTask;
 use crate::storage::{Job, QueueId, Storage};
-use crate::stream::TOPICS_VHOST;
+use crate::stream::{StreamHandle, TOPICS_VHOST, Topic, asks_for_stream, spec_of};
+use crate::target::Target;
 
-pub type Queues = Topology<Arc<QueueHandle>>;
+pub type Queues = Topology<Target>;
 
 /// Why a queue cannot be deleted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +45,7 @@ pub struct Vhost {
     generation: AtomicU64,
     /// What holds the messages of each delayed exchange. Changed under the topology's lock.
     delays: RwLock<HashMap<Arc<str>, Arc<QueueHandle>>>,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// Waits until a change survives what the node promises to survive.
@@ -120,18 +121,15 @@ impl Vhost {
         exchange: &str,
         keys: &[&str],
         facts: &dyn Facts,
-    ) -> Result<Vec<Arc<QueueHandle>>, TopologyError> {
+    ) -> Result<Vec<Target>, TopologyError> {
         let mut routed = Routed::default();
         topology.route(exchange, keys, facts, &mut routed)?;
         Ok(self.targets(&mut routed).collect())
     }
 
     /// The queues that were reached, and those that hold the message for delayed exchanges.
-    pub fn targets<'a>(
-        &self,
-        routed: &'a mut Routed<Arc<QueueHandle>>,
-    ) -> impl Iterator<Item = Arc<QueueHandle>> + use<'a> {
-        let delay = |exchange: Arc<str>| self.delays.read().get(&exchange).cloned();
+    pub fn targets<'a>(&self, routed: &'a mut Routed<Target>) -> impl Iterator<Item = Target> + use<'a> {
+        let delay = |exchange: Arc<str>| self.delays.read().get(&exchange).cloned().map(Target::Queue);
         let delays: Vec<_> = routed.delayed.drain(..).filter_map(delay).collect();
         routed.queues.drain(..).chain(delays)
     }
@@ -172,7 +170,7 @@ impl Vhost {
     pub(crate) fn all_queues(&self) -> Vec<Arc<QueueHandle>> {
         let topology = self.topology();
         let delays = self.delays.read();
-        let queues = topology.queues().map(|entry| entry.handle.clone());
+        let queues = topology.queues().filter_map(|entry| entry.handle.queue().cloned());
         queues.chain(delays.values().cloned()).collect()
     }
 
@@ -188,9 +186,18 @@ impl Vhost {
         name: &str,
         spec: QueueSpec,
         connection: u64,
-    ) -> Result<(Arc<QueueHandle>, Saved), TopologyError> {
+    ) -> Result<(Target, Saved), TopologyError> {
         let mut topology = self.change();
-        self.check_no_topic(name)?;
+        let known = topology.guard.queue(name).map(|entry| entry.handle.clone());
+        match known {
+            Some(Target::Stream(stream)) => {
+                self.open_stream(&topology.guard, &stream, &spec, connection)?;
+                return Ok((Target::Stream(stream), Saved::default()));
+            }
+            None if asks_for_stream(&spec) => return self.make_stream(&mut topology, name, spec),
+            None => self.check_no_topic(name)?,
+            Some(Target::Queue(_)) => {}
+        }
         let make = self.maker(name, &spec);
         let (declared, handle) = topology.guard.declare_queue(name, spec, connection, make)?;
         let saved = self.save_queue(&topology.guard, name, declared);
@@ -202,8 +209,13 @@ impl Vhost {
         self: &Arc<Self>,
         name: &str,
         spec: QueueSpec,
-    ) -> Result<(Arc<QueueHandle>, Saved), TopologyError> {
+    ) -> Result<(Target, Saved), TopologyError> {
         let mut topology = self.change();
+        if asks_for_stream(&spec) {
+            let (name, vhost) = (name.to_owned(), self.name.to_string());
+            let reason = "it needs a name that a client chose".to_owned();
+            return Err(TopologyError::NoStream { name, vhost, reason });
+        }
         let make = self.maker(name, &spec);
         let handle = topology.guard.add_queue(name, spec, make)?;
         let saved = self.save_queue(&topology.guard, name, Declared::New);
@@ -213,13 +225,13 @@ impl Vhost {
     /// Topics and queues share their names. Called under the topology's lock, which who makes a topic holds too.
     fn check_no_topic(&self, name: &str) -> Result<(), TopologyError> {
         match &*self.name == TOPICS_VHOST && self.shared.topics.contains(name) {
-            true => Err(TopologyError::IsTopic { name: name.to_owned(), vhost: self.name.to_string() }),
+            true => Err(self.is_stream(name)),
             false => Ok(()),
         }
     }
 
     /// Starts the task of a queue, if it comes to that.
-    fn maker(self: &Arc<Self>, name: &str, spec: &QueueSpec) -> impl FnOnce() -> Arc<QueueHandle> + use<> {
+    fn maker(self: &Arc<Self>, name: &str, spec: &QueueSpec) -> impl FnOnce() -> Target + use<> {
         // Parsed again by the topology, which refuses what is wrong; then no task is made.
         let limits = QueueLimits::parse(&spec.arguments).unwrap_or_default();
         let rules = rules(spec, &limits, self.shared.consumer_timeout_ms);
@@ -227,21 +239,22 @@ impl Vhost {
         move || {
             let queue = Queue::new(rules, now_ms());
             let id = vhost.shared.next_id();
-            QueueTask::spawn(id, name, vhost, queue, Effects::default(), None)
+            Target::Queue(QueueTask::spawn(id, name, vhost, queue, Effects::default(), None))
         }
     }
 
     fn save_queue(&self, topology: &Queues, name: &str, declared: Declared) -> Saved {
         let entry = topology.queue(name).expect("just declared");
         let kept = declared == Declared::New && entry.spec.outlives_restart();
-        self.save(kept.then(|| self.queue_change(entry)))
+        self.save(kept.then(|| self.queue_change(entry)).flatten())
     }
 
     /// A queue under a name the node chose, that goes with its last consumer.
     pub fn make_reply_queue(self: &Arc<Self>, name: &str) -> Result<Arc<QueueHandle>, TopologyError> {
         let spec = QueueSpec { auto_delete: true, ..QueueSpec::default() };
         let make = self.maker(name, &spec);
-        self.change().guard.add_queue(name, spec, make)
+        let made = self.change().guard.add_queue(name, spec, make)?;
+        Ok(made.queue().expect("it is no stream").clone())
     }
 
     pub async fn delete_queue(
@@ -256,7 +269,10 @@ impl Vhost {
             let Some(_) = topology.queue(name) else {
                 return Ok(0);
             };
-            topology.queue_for(name, connection)?.handle.clone()
+            let Target::Queue(queue) = topology.queue_for(name, connection)?.handle.clone() else {
+                return Err(self.is_stream(name).into());
+            };
+            queue
         };
         let ready = match handle.delete(if_unused, if_empty).await {
             Some(Ok(ready)) => ready,
@@ -274,7 +290,8 @@ impl Vhost {
     /// Takes the queue out of the topology, if it is still the one of that name.
     fn forget_queue(&self, handle: &QueueHandle) -> Saved {
         let mut topology = self.change();
-        if topology.guard.queue(&handle.name).is_none_or(|entry| entry.handle.id != handle.id) {
+        let known = topology.guard.queue(&handle.name).and_then(|entry| entry.handle.queue());
+        if known.is_none_or(|known| known.id != handle.id) {
             return Saved(Vec::new());
         }
         let (entry, removed) = topology.guard.delete_queue(&handle.name).expect("looked up above");
@@ -308,7 +325,7 @@ impl Vhost {
         let owned: Vec<Arc<QueueHandle>> = {
             let topology = self.topology();
             let mine = topology.queues().filter(|entry| entry.spec.exclusive_owner == Some(connection));
-            mine.map(|entry| entry.handle.clone()).collect()
+            mine.filter_map(|entry| entry.handle.queue().cloned()).collect()
         };
         for handle in owned {
             handle.delete(false, false).await;
@@ -374,14 +391,24 @@ impl Vhost {
         }
     }
 
-    fn queue_change(&self, entry: &QueueEntry<Arc<QueueHandle>>) -> Change {
-        Change::Queue {
+    /// Topics are defined by themselves.
+    fn queue_change(&self, entry: &QueueEntry<Target>) -> Option<Change> {
+        Some(Change::Queue {
             vhost: self.name.to_string(),
             name: entry.name.to_string(),
-            id: entry.handle.id,
+            id: entry.handle.queue()?.id,
             auto_delete: entry.spec.auto_delete,
             arguments: (&entry.spec.arguments).into(),
-        }
+        })
+    }
+
+    /// The queue of that name, if it is one and no stream.
+    pub fn queue(&self, name: &str) -> Option<Arc<QueueHandle>> {
+        self.topology().queue(name)?.handle.queue().cloned()
+    }
+
+    fn is_stream(&self, name: &str) -> TopologyError {
+        TopologyError::IsTopic { name: name.to_owned(), vhost: self.name.to_string() }
     }
 
     fn binding_change(&self, binding: &Binding) -> BindingChange {
@@ -407,7 +434,7 @@ impl Vhost {
         let exchanges = exchanges.filter(|entry| entry.spec().durable && !is_predeclared(entry.name()));
         let exchanges = exchanges.map(|entry| self.exchange_change(entry.name(), entry.spec()));
         let queues = topology.queues().filter(|entry| entry.spec.outlives_restart());
-        let queues = queues.map(|entry| self.queue_change(entry));
+        let queues = queues.filter_map(|entry| self.queue_change(entry));
         let bindings = topology.bindings().filter(|binding| is_kept(&topology, binding));
         let bindings = bindings.map(|binding| Change::Binding(self.binding_change(&binding)));
         exchanges.chain(queues).chain(bindings).collect()
@@ -418,6 +445,22 @@ impl Vhost {
 pub(crate) struct TopologyChange<'a> {
     vhost: &'a Vhost,
     pub(crate) guard: RwLockWriteGuard<'a, Queues>,
+}
+
+impl TopologyChange<'_> {
+    /// Clients of AMQP see the topic from now on, as a stream.
+    pub(crate) fn show_topic(&mut self, topic: Arc<Topic>) -> Target {
+        let (name, spec) = (topic.name.clone(), spec_of(topic.declared.as_ref()));
+        let gauge = self.vhost.memory().gauge().clone();
+        let make = || Target::Stream(StreamHandle::new(topic, gauge));
+        self.guard.add_queue(&name, spec, make).expect("the name of a topic is one of a queue, and free")
+    }
+
+    /// The topic is gone, and its bindings with it.
+    pub(crate) fn hide_topic(&mut self, name: &str) -> Saved {
+        let removed = self.guard.delete_queue(name).map(|(_, removed)| removed);
+        self.vhost.save(self.vhost.take_down(removed.unwrap_or_default()))
+    }
 }
 
 impl Drop for TopologyChange<'_> {

@@ -121,7 +121,7 @@ async fn take_one(queue: &QueueHandle, client: &mut Client, known: &mut Known) {
 async fn check(image: &MemoryDisk, known: &Known, cut: u64) {
     let node = start(image);
     let vhost = node.vhost("/").expect("the default one");
-    let queue = vhost.topology().queue("orders").map(|entry| entry.handle.clone());
+    let queue = vhost.queue("orders");
     assert!(queue.is_some() || !known.queue_declared, "cut {cut}: the queue is gone");
     let bound = vhost.topology().bindings_from("shop").next().is_some();
     assert!(bound || !known.bound, "cut {cut}: the binding is gone");

@@ -44,7 +44,9 @@ fn declare(
         arguments.set(name, value.clone());
     }
     let spec = QueueSpec { arguments, ..QueueSpec::default() };
-    node.vhost("/").expect("the default one").declare_queue(name, spec, 0).expect("a new queue").0
+    let vhost = node.vhost("/").expect("the default one");
+    let (target, _) = vhost.declare_queue(name, spec, 0).expect("a new queue");
+    target.queue().expect("no stream").clone()
 }
 
 async fn publish(node: &Node, queue: &QueueHandle) {

@@ -77,8 +77,7 @@ async fn work_off(disk: &MemoryDisk, cut: u64) -> (BTreeSet<u64>, BTreeSet<u64>)
 async fn check_orders(image: &MemoryDisk, confirmed: &BTreeSet<u64>, committed: &BTreeSet<u64>, cut: u64) {
     let node = start(&image.crash(None));
     let vhost = node.vhost("/").expect("the default one");
-    let known = ["orders", "mails", "bills", "dead"]
-        .map(|name| vhost.topology().queue(name).map(|entry| entry.handle.clone()));
+    let known = ["orders", "mails", "bills", "dead"].map(|name| vhost.queue(name));
     let [Some(orders), Some(mails), Some(bills), Some(dead)] = known else {
         return assert!(confirmed.is_empty(), "cut {cut}: a queue is gone");
     };
@@ -275,7 +274,7 @@ impl Model {
         let mut found = BTreeSet::new();
         for (at, name) in QUEUES.into_iter().enumerate() {
             let vhost = node.vhost("/").expect("the default one");
-            let queue = vhost.topology().queue(name).map(|entry| entry.handle.clone());
+            let queue = vhost.queue(name);
             let Some(queue) = queue else { continue };
             for delivery in Client::new().drain(&queue).await {
                 let place = (at, number_of(&delivery));

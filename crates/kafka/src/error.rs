@@ -3,7 +3,7 @@
 macro_rules! error_codes {
     ($($variant:ident = $code:literal, $name:literal;)*) => {
         /// What went wrong, in the protocol's numbers.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ErrorCode {
             $(#[doc = concat!("`", $name, "`")] $variant = $code,)*
         }

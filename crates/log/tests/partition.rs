@@ -72,6 +72,21 @@ fn a_segment_is_followed_when_its_first_batch_is_too_old() {
 }
 
 #[test]
+fn segments_of_many_logs_are_not_followed_all_at_once() {
+    let disk = MemoryDisk::new();
+    let config = LogConfig { segment_ms: Some(1_000), segment_jitter_ms: 500, ..LogConfig::default() };
+    let ages: std::collections::BTreeSet<_> = (0..20)
+        .map(|n| {
+            let (mut log, _) =
+                Log::open(Arc::new(disk.clone()), format!("log {n}").into(), config.clone()).unwrap();
+            log.append(&batch(0, 1, 10)).unwrap();
+            (0..2_000).find(|now_ms| log.roll_if_due(*now_ms).unwrap()).unwrap()
+        })
+        .collect();
+    assert!(ages.len() > 10 && ages.iter().all(|age| (500..=1_001).contains(age)), "{ages:?}");
+}
+
+#[test]
 fn a_region_is_whole_batches_within_its_limits_and_at_least_one() {
     let (mut log, _) = open(&MemoryDisk::new(), 1 << 20);
     (0..5).for_each(|n| log.append(&batch(n * 2, 2, 10)).unwrap());

@@ -5,6 +5,8 @@ mod bench;
 mod cli;
 mod definitions;
 mod hash_password;
+#[cfg(test)]
+mod held_flushes;
 mod kafka;
 mod kafka_client;
 mod serve;

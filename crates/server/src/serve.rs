@@ -109,7 +109,7 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     let listener = TcpListener::bind(&config.amqp).await.map_err(io)?;
     let address = listener.local_addr().map_err(io)?;
     tracing::info!(%address, data = %config.data.display(), memory_bytes, "accepting AMQP clients");
-    let kafka = bind_kafka(&config.kafka).await?;
+    let kafka = bind_kafka(&config.kafka, config.kafka_anonymous).await?;
     for (what, address) in &config.not_served {
         tracing::warn!(what, address, "asked for, and not served yet: nothing listens there");
     }
@@ -118,7 +118,7 @@ async fn serve(flags: &Flags) -> Result<(), ServeError> {
     let amqp = amqp::listen(listener, node.clone(), config.limits, connections_max);
     let mut listening = vec![tokio::spawn(amqp)];
     let mut ports = serde_json::json!({ "amqp": address.to_string() });
-    let service = kafka::Service::new(node.clone(), config.data.clone());
+    let service = kafka::Service::new(node.clone(), config.data.clone(), config.kafka_anonymous);
     for (index, Bound { name, address, listener, advertised }) in kafka.into_iter().enumerate() {
         let plane = if index == 0 { "kafka".to_owned() } else { format!("kafka.{name}") };
         ports[plane] = address.to_string().into();
@@ -146,14 +146,20 @@ struct Bound {
     advertised: Arc<kafka::Advertised>,
 }
 
-async fn bind_kafka(listeners: &[kafka::Listener]) -> Result<Vec<Bound>, ServeError> {
+async fn bind_kafka(
+    listeners: &[kafka::Listener],
+    anonymous: kafka::Anonymous,
+) -> Result<Vec<Bound>, ServeError> {
     let mut bound = Vec::with_capacity(listeners.len());
     for listener in listeners {
         let io = |error| ServeError::Io { what: format!("listening on {}", listener.bind), error };
         let socket = TcpListener::bind(&listener.bind).await.map_err(io)?;
         let address = socket.local_addr().map_err(io)?;
         let advertised = Arc::new(listener.advertised(address));
-        tracing::info!(%address, name = listener.name, "accepting Kafka clients");
+        tracing::info!(%address, name = listener.name, without_login = %anonymous, "accepting Kafka clients");
+        if anonymous == kafka::Anonymous::Anywhere && !address.ip().to_canonical().is_loopback() {
+            tracing::warn!(%address, "Kafka clients may do everything without a login, from wherever they come");
+        }
         bound.push(Bound { name: listener.name.clone(), address, listener: socket, advertised });
     }
     Ok(bound)

@@ -48,6 +48,8 @@ Configuration:
 
 class ApacheKafka(brokers.Broker):
     name = "kafka"
+    # How a JVM says that it was asked to end.
+    status_stopped = (143,)
 
     def __init__(self, home, **properties):
         super().__init__(home)

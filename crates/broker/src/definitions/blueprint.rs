@@ -6,12 +6,17 @@ use std::sync::Arc;
 
 use cauce_core::access::{Access, PasswordHash, Permissions, TopicPermissions, User};
 use cauce_core::exchange::{Destination, ExchangeKind};
+use cauce_core::topic;
 use cauce_core::topology::{ExchangeSpec, QueueSpec, Topology, TopologyError};
 use cauce_log::{Disk, Journal};
 
 use super::{About, BindingChange, Change, TopicDefinition};
 use crate::node::StartError;
 use crate::storage::QueueId;
+use crate::stream::TOPICS_VHOST;
+
+/// The number of no queue: of topics, which have none.
+pub(crate) const NO_QUEUE: QueueId = 0;
 
 #[derive(Debug, Default)]
 pub struct Blueprint {
@@ -34,6 +39,14 @@ pub(crate) struct VhostBlueprint {
 impl VhostBlueprint {
     pub(crate) fn new(name: &str) -> VhostBlueprint {
         VhostBlueprint { topology: Topology::new(name), delays: HashMap::new(), about: About::default() }
+    }
+
+    /// Clients of AMQP see topics as streams, but for those that are the broker's own.
+    fn show_topic(&mut self, name: &str, definition: &TopicDefinition) -> Result<(), TopologyError> {
+        if !topic::is_internal(name) && self.topology.queue(name).is_none() {
+            self.topology.add_queue(name, definition.spec(), || NO_QUEUE)?;
+        }
+        Ok(())
     }
 }
 
@@ -59,8 +72,14 @@ impl Blueprint {
     fn apply(&mut self, change: Change) -> Result<(), TopologyError> {
         match change {
             Change::Vhost { name, about } => {
+                let is_new = !self.vhosts.contains_key(&name);
                 let vhost = self.vhosts.entry(name).or_insert_with_key(|name| VhostBlueprint::new(name));
                 vhost.about = about;
+                if is_new && vhost.topology.vhost() == TOPICS_VHOST {
+                    for (name, definition) in &self.topics {
+                        vhost.show_topic(name, definition)?;
+                    }
+                }
             }
             Change::VhostGone { name } => drop(self.vhosts.remove(&name)),
             Change::User { name, password_hash, tags } => {
@@ -117,8 +136,18 @@ impl Blueprint {
                 let (destination, arguments) = (binding.end(), binding.arguments.table());
                 vhost.topology.unbind(&binding.source, &destination, &binding.key, arguments)?;
             }
-            Change::Topic { name, definition } => drop(self.topics.insert(name, definition)),
-            Change::TopicGone { name } => drop(self.topics.remove(&name)),
+            Change::Topic { name, definition } => {
+                if let Some(vhost) = self.vhosts.get_mut(TOPICS_VHOST) {
+                    vhost.show_topic(&name, &definition)?;
+                }
+                self.topics.insert(name, definition);
+            }
+            Change::TopicGone { name } => {
+                if let Some(vhost) = self.vhosts.get_mut(TOPICS_VHOST) {
+                    vhost.topology.delete_queue(&name);
+                }
+                self.topics.remove(&name);
+            }
             Change::ProducerIds { upto } => self.free_producer_id = self.free_producer_id.max(upto),
             Change::Cluster { id } => self.cluster = Some(id),
         }

@@ -142,7 +142,7 @@ fn table(table: &Table) -> Json {
 }
 
 /// JSON knows fewer types, as RabbitMQ's exports do: every whole number comes back as the widest.
-fn value(value: &Value) -> Json {
+pub(crate) fn value(value: &Value) -> Json {
     if let Some(number) = value.as_integer() {
         return number.into();
     }

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use cauce_core::Table;
 use cauce_core::access::{PasswordAlgorithm, PasswordHash, Permissions, TopicPermissions};
 use cauce_core::exchange::{Destination, ExchangeKind};
 use cauce_core::names;
 use cauce_core::topology::{ExchangeSpec, QueueSpec, is_predeclared};
-use cauce_core::{Table, Value};
 use serde_json::Value as Json;
 
 use super::About;
 use super::fields::Fields;
 use crate::limits::{DEFINITIONS_BYTES_MAX, NAMES_IN_A_NOTE_MAX};
+use crate::stream::{TOPICS_VHOST, asks_for_stream};
 
 /// What is wrong with a file, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -312,7 +313,7 @@ fn read_exchange(
     Ok(Some(ExchangeDefinition { vhost, name, spec }))
 }
 
-/// `None` for queues that only the broker itself could have named, and for streams.
+/// `None` for queues that only the broker itself could have named, and for streams that cannot be here.
 fn read_queue(queue: &mut Fields, notes: &mut Notes) -> Result<Option<QueueDefinition>, DefinitionsError> {
     let (name, vhost) = (queue.text("name")?, queue.text("vhost")?);
     queue.subject = format!("queue '{name}' in vhost '{vhost}'");
@@ -326,11 +327,11 @@ fn read_queue(queue: &mut Fields, notes: &mut Notes) -> Result<Option<QueueDefin
         notes.add("names of the broker's own are left out", &*queue.subject);
         return Ok(None);
     }
-    if arguments.get("x-queue-type").and_then(Value::as_str) == Some("stream") {
-        notes.add("streams are not served and left out", &*queue.subject);
+    let spec = QueueSpec { durable, exclusive_owner: None, auto_delete, arguments };
+    if asks_for_stream(&spec) && vhost != TOPICS_VHOST {
+        notes.add("streams are served in vhost '/' only, others are left out", &*queue.subject);
         return Ok(None);
     }
-    let spec = QueueSpec { durable, exclusive_owner: None, auto_delete, arguments };
     Ok(Some(QueueDefinition { vhost, name, spec }))
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cauce_core::access::{Operation, Resource};
+use cauce_core::topic::Overrides;
 use cauce_log::MemoryDisk;
 use serde_json::{Value as Json, json};
 
@@ -124,13 +125,44 @@ fn what_is_not_served_is_named_and_the_rest_comes() {
                 "not known, and not looked at: 'shoe_size' of users, 'weather'",
                 "limits of vhosts are not served: vhost 'shop'",
                 "names of the broker's own are left out: queue 'amq.gen-1' in vhost 'shop'",
-                "streams are not served and left out: queue 'past' in vhost 'shop'",
+                "streams are served in vhost '/' only, others are left out: queue 'past' in vhost 'shop'",
                 "policies are not served and left out: 'short' in vhost 'shop'",
                 "parameters are not served and left out: shovel 's' in vhost 'shop'",
                 "global parameters are not served and left out: 'other'",
                 "bindings of what does not exist are left out: binding from 'events' to queue 'gone' in vhost 'shop'",
             ]
         );
+    });
+}
+
+#[test]
+fn streams_become_topics_and_topics_are_exported_as_streams() {
+    run(async {
+        let node = blank();
+        let mut file = shop();
+        push(&mut file, "vhosts", json!({ "name": "/" }));
+        let arguments = json!({ "x-queue-type": "stream", "x-max-age": "1h" });
+        let stream = |name: &str| {
+            let mut stream = queue(name, arguments.clone());
+            stream["vhost"] = json!("/");
+            stream
+        };
+        push(&mut file, "queues", stream("past"));
+        push(&mut file, "queues", stream("no name of a topic"));
+        let mut to_stream = binding("amq.fanout", "past");
+        to_stream["vhost"] = json!("/");
+        push(&mut file, "bindings", to_stream);
+        let imported = import(&node, &file).await.unwrap();
+        assert_eq!(imported.notes.len(), 1);
+        assert!(imported.notes[0].contains("queue 'no name of a topic' in vhost '/' cannot be a stream"));
+        assert_eq!(node.topics().get("past").unwrap().config().retention_ms, 3_600_000);
+        node.create_topic("events", 3, Overrides::default()).unwrap().1.wait().await;
+        let exported = node.blueprint().export();
+        let queues = exported["queues"].as_array().unwrap();
+        let of = |name: &str| queues.iter().find(|queue| queue["name"] == name).unwrap()["arguments"].clone();
+        assert_eq!((of("past"), of("events")), (arguments, json!({ "x-queue-type": "stream" })));
+        assert_eq!(import(&node, &exported).await.unwrap(), Imported { changes: 0, notes: Vec::new() });
+        assert_eq!(node.vhost("/").unwrap().topology().bindings().count(), 1);
     });
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use cauce_core::Table;
 use cauce_core::partition::TopicPartition;
 use cauce_core::settings::SettingError;
 use cauce_core::stream::Stream;
@@ -13,15 +14,15 @@ use super::files::{self, Location, PartitionJob, topics_dir};
 use super::task::PartitionTask;
 use super::topics::{Plan, Topic, TopicError, Topics};
 use crate::clock::now_ms;
-use crate::definitions::{Change, TopicDefinition};
+use crate::definitions::{Arguments, Change, TopicDefinition};
 use crate::limits::PARTITIONS_MAX;
-use crate::node::{Node, StartError};
+use crate::node::{Node, Shared, StartError};
 use crate::settings::Settings;
 use crate::storage::Job;
-use crate::vhost::Saved;
+use crate::vhost::{Queues, Saved};
 
 /// The virtual host whose names topics share.
-pub(crate) const TOPICS_VHOST: &str = "/";
+pub const TOPICS_VHOST: &str = "/";
 
 impl Node {
     pub fn topics(&self) -> &Topics {
@@ -40,9 +41,8 @@ impl Node {
         overrides: &Overrides,
     ) -> Result<TopicName, TopicError> {
         let name = TopicName::parse(name)?;
-        let vhost = self.vhost(TOPICS_VHOST);
-        if vhost.is_some_and(|vhost| vhost.topology().queue(&name).is_some()) {
-            return Err(TopicError::IsQueue(name.to_string()));
+        if let Some(vhost) = self.vhost(TOPICS_VHOST) {
+            check_no_queue(&vhost.topology(), &name)?;
         }
         if !(1..=PARTITIONS_MAX).contains(&partitions) {
             return Err(TopicError::Partitions { wanted: partitions, most: PARTITIONS_MAX });
@@ -64,23 +64,19 @@ impl Node {
         overrides: Overrides,
     ) -> Result<(Arc<Topic>, Saved), TopicError> {
         let name = self.check_new_topic(name, partitions, &overrides)?;
-        let config = overrides.over(&self.shared.settings.topic)?;
-        let plan = Plan { name, id: self.shared.random_topic_id(), overrides, config };
         // Held until the topic is there, so that no queue takes its name meanwhile. The topology's lock comes first.
-        let vhost = self.vhost(TOPICS_VHOST);
-        let topology = vhost.as_ref().map(|vhost| vhost.topology());
-        if topology.is_some_and(|topology| topology.queue(&plan.name).is_some()) {
-            return Err(TopicError::IsQueue(plan.name.to_string()));
+        let vhosts = self.vhosts.read();
+        let vhost = vhosts.get(TOPICS_VHOST);
+        let mut topology = vhost.map(|vhost| vhost.change());
+        if let Some(topology) = &topology {
+            check_no_queue(&topology.guard, &name)?;
         }
-        let mut topics = self.shared.topics.change();
-        topics.check_new(&plan.name)?;
-        topics.check_room(partitions)?;
-        let rules = self.shared.settings.stream_rules();
-        let fresh = || Ok::<_, std::convert::Infallible>((Stream::new(rules, 0, now_ms()), None));
-        let number = || self.shared.next_id();
-        let Ok(topic) = plan.start(partitions, &self.shared.storage, number, |_| fresh());
-        topics.add(topic.clone());
-        let saved = self.save(&topic);
+        let (topic, saved) = self.shared.add_topic(name, partitions, overrides, None)?;
+        if let Some(topology) = &mut topology
+            && !topic.is_internal()
+        {
+            topology.show_topic(topic.clone());
+        }
         Ok((topic, saved))
     }
 
@@ -132,8 +128,7 @@ impl Node {
     }
 
     fn save(&self, topic: &Topic) -> Saved {
-        let name = topic.name.to_string();
-        Saved(vec![self.shared.define(&Change::Topic { name, definition: topic.definition() })])
+        self.shared.save_topic(topic)
     }
 
     /// A topic the broker keeps for itself, made if it is not there. What is written to it is never safe sooner than its
@@ -166,11 +161,15 @@ impl Node {
             return Err(TopicError::Internal(name.to_owned()));
         }
         let (topic, saved) = {
+            let vhost = self.vhost(TOPICS_VHOST);
+            let topology = vhost.as_ref().map(|vhost| vhost.change());
             let mut topics = self.shared.topics.change();
             let topic = topics.take_out(name).ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
-            (topic, self.shared.define(&Change::TopicGone { name: name.to_owned() }))
+            let mut saved = vec![self.shared.define(&Change::TopicGone { name: name.to_owned() })];
+            saved.extend(topology.into_iter().flat_map(|mut topology| topology.hide_topic(name).0));
+            (topic, saved)
         };
-        Saved(vec![saved]).wait().await;
+        Saved(saved).wait().await;
         for partition in topic.partitions().iter() {
             partition.delete().await;
         }
@@ -196,6 +195,7 @@ impl Node {
             id: TopicId::from_hex(&definition.id).ok_or_else(|| wrong("its id is none".to_owned()))?,
             overrides,
             config,
+            declared: definition.arguments.as_ref().map(Arguments::table),
         };
         let (storage, rules) = (&self.shared.storage, self.shared.settings.stream_rules());
         let number = || self.shared.next_id();
@@ -231,5 +231,40 @@ impl Node {
                 partition.stop().await;
             }
         }
+    }
+}
+
+impl Shared {
+    /// Makes a topic and starts it. Whoever calls holds the lock of the topology whose names topics share.
+    pub(super) fn add_topic(
+        &self,
+        name: TopicName,
+        partitions: i32,
+        overrides: Overrides,
+        declared: Option<Table>,
+    ) -> Result<(Arc<Topic>, Saved), TopicError> {
+        let config = overrides.over(&self.settings.topic)?;
+        let plan = Plan { name, id: self.random_topic_id(), overrides, config, declared };
+        let mut topics = self.topics.change();
+        topics.check_new(&plan.name)?;
+        topics.check_room(partitions)?;
+        let rules = self.settings.stream_rules();
+        let fresh = || Ok::<_, std::convert::Infallible>((Stream::new(rules, 0, now_ms()), None));
+        let Ok(topic) = plan.start(partitions, &self.storage, || self.next_id(), |_| fresh());
+        topics.add(topic.clone());
+        let saved = self.save_topic(&topic);
+        Ok((topic, saved))
+    }
+
+    fn save_topic(&self, topic: &Topic) -> Saved {
+        let name = topic.name.to_string();
+        Saved(vec![self.define(&Change::Topic { name, definition: topic.definition() })])
+    }
+}
+
+fn check_no_queue(topology: &Queues, name: &TopicName) -> Result<(), TopicError> {
+    match topology.queue(name) {
+        Some(entry) if !entry.is_stream() => Err(TopicError::IsQueue(name.to_string())),
+        _ => Ok(()),
     }
 }

@@ -273,12 +273,12 @@ impl Walk<'_> {
     }
 }
 
-fn malformed(what: &'static str) -> io::Error {
+pub(super) fn malformed(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 /// A zigzag integer of up to 64 bits.
-fn varint(from: &mut impl BufRead) -> io::Result<i64> {
+pub(super) fn varint(from: &mut impl BufRead) -> io::Result<i64> {
     let mut value = 0u64;
     for shift in (0..70).step_by(7) {
         let mut byte = [0];
@@ -312,4 +312,4 @@ fn skip(from: &mut impl BufRead, mut count: u64) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

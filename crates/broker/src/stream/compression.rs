@@ -28,7 +28,12 @@ fn open_records(
     bytes: bytes::Bytes,
     left: &Cell<u64>,
 ) -> Result<Box<dyn Read + '_>, UnknownCodec> {
-    let read: Box<dyn Read> = match codec {
+    Ok(Box::new(Bounded { read: decoder(codec, bytes)?, left }))
+}
+
+/// Without a bound: it is for whoever reads to have one.
+pub(super) fn decoder(codec: u8, bytes: bytes::Bytes) -> Result<Box<dyn Read + Send>, UnknownCodec> {
+    Ok(match codec {
         0 => Box::new(io::Cursor::new(bytes)),
         1 => Box::new(flate2::read::MultiGzDecoder::new(io::Cursor::new(bytes))),
         2 => Box::new(Snappy::new(bytes)),
@@ -38,8 +43,7 @@ fn open_records(
             Err(error) => Box::new(Failed(Some(error))),
         },
         codec => return Err(UnknownCodec(codec)),
-    };
-    Ok(Box::new(Bounded { read, left }))
+    })
 }
 
 /// Records, decompressed.

@@ -22,7 +22,9 @@ use tokio::sync::oneshot;
 
 use super::checking::header_of;
 use super::chores::{ChoreDone, ChoreJob};
+use super::flushing::Unflushed;
 use super::handle::{PartitionCommand, PartitionMailbox};
+use crate::clock::now_ms;
 
 /// Bytes read at a time while what a snapshot does not know is replayed.
 const REPLAY_BYTES: usize = 4 << 20;
@@ -74,6 +76,7 @@ fn log_config(config: &TopicConfig) -> LogConfig {
         index_interval_bytes: config.index_interval_bytes as u32,
         index_bytes_max: config.segment_index_bytes as u64,
         segment_ms: Some(config.segment_ms.min(lag_ms)),
+        segment_jitter_ms: config.segment_jitter_ms,
         ..LogConfig::default()
     }
 }
@@ -163,11 +166,20 @@ pub(crate) struct PartitionFiles {
     logs: HashMap<u64, Log, foldhash::fast::RandomState>,
     /// What is flushed with all the rest, once: see [`PartitionFiles::take_dirty`].
     unflushed: Vec<Arc<dyn DiskFile>>,
+    /// When what is by when to be flushed all the same, and what is now.
+    flushing: Unflushed,
+    due: Dirty,
 }
 
 impl PartitionFiles {
     pub(crate) fn new(disk: Arc<dyn Disk>) -> PartitionFiles {
-        PartitionFiles { disk, logs: HashMap::default(), unflushed: Vec::new() }
+        PartitionFiles {
+            disk,
+            logs: HashMap::default(),
+            unflushed: Vec::new(),
+            flushing: Unflushed::default(),
+            due: Dirty::default(),
+        }
     }
 
     /// What was written is to be flushed with `dirty`, if there is one.
@@ -182,8 +194,12 @@ impl PartitionFiles {
                 let log = self.log(at, dirty.as_deref_mut())?;
                 let offsets = log.append_assigning(&batches, None)?;
                 assert_eq!(offsets.end as u64, upto, "the log gives the offsets that the partition gave");
-                let reader = log.reader();
+                let (reader, messages) = (log.reader(), offsets.end - offsets.start);
+                let flushes = dirty.is_some();
                 soil(log, dirty)?;
+                if !flushes && self.flushing.wrote(at.number, messages, &at.config(), now_ms()) {
+                    self.due.add(self.logs.get_mut(&at.number).expect("it was written to").take_dirty()?);
+                }
                 if tells_written {
                     mailbox.send(PartitionCommand::Written { upto });
                 }
@@ -213,6 +229,8 @@ impl PartitionFiles {
             }
             PartitionJob::Forget { done } => {
                 self.logs.remove(&at.number);
+                self.flushing.forget(at.number);
+                self.due.forget_below(&at.dir);
                 if let Some(dirty) = dirty {
                     dirty.forget_below(&at.dir);
                 }
@@ -221,6 +239,21 @@ impl PartitionFiles {
             }
         }
         Ok(After::Nothing)
+    }
+
+    /// When [`PartitionFiles::take_due`] has something.
+    pub(crate) fn next_flush_ms(&self) -> Option<i64> {
+        self.flushing.next_ms()
+    }
+
+    /// What is to be flushed by now though nobody waits for it.
+    pub(crate) fn take_due(&mut self) -> io::Result<Dirty> {
+        let mut due = std::mem::take(&mut self.due);
+        while let Some(number) = self.flushing.next_ms().and_then(|_| self.flushing.take_due(now_ms())) {
+            let log = self.logs.get_mut(&number).expect("it was written to");
+            due.add(log.take_dirty()?);
+        }
+        Ok(due)
     }
 
     /// Everything that was not flushed yet.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cauce_core::partition::TopicPartition;
 use cauce_core::producer::TransactionVersion;
@@ -169,6 +170,7 @@ pub struct PartitionHandle {
     /// `None` until something was written.
     reader: RwLock<Option<Arc<LogReader>>>,
     watchers: Watchers,
+    is_gone: AtomicBool,
 }
 
 impl PartitionHandle {
@@ -184,6 +186,7 @@ impl PartitionHandle {
             extent: RwLock::new(extent),
             reader: RwLock::new(reader.map(Arc::new)),
             watchers: Watchers::default(),
+            is_gone: AtomicBool::new(false),
         };
         (Arc::new(handle), commands)
     }
@@ -211,11 +214,6 @@ impl PartitionHandle {
         &self.watchers
     }
 
-    /// Whether the topic was deleted.
-    pub(super) fn is_gone(&self) -> bool {
-        self.mailbox.0.is_closed()
-    }
-
     pub(super) fn mailbox(&self) -> &PartitionMailbox {
         &self.mailbox
     }
@@ -226,6 +224,17 @@ impl PartitionHandle {
         if before != extent {
             self.watchers.wake();
         }
+    }
+
+    /// Whether the topic was deleted; who watches it is woken then.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
+    }
+
+    /// Called by the task alone.
+    pub(super) fn close(&self) {
+        self.is_gone.store(true, Ordering::Release);
+        self.watchers.wake();
     }
 
     /// Called by the task alone. The first reader stays: it remembers where it read last.

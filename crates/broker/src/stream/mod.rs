@@ -9,16 +9,26 @@
 //! | `housekeeping`, `chores` | retention and compaction: when, and what the owners do for it |
 //! | `codec` | what compaction compresses again |
 //! | `reading` | what a consumer gets |
-//! | `files` | the files of a partition, for the storage thread |
+//! | `face` | a topic as AMQP has it: published to and consumed like a queue |
+//! | `consumer`, `cursor`, `batch_records` | the task that reads for one AMQP consumer |
+//! | `mapping` | AMQP messages as records, and records as messages |
+//! | `files`, `flushing` | the files of a partition, for the storage thread; when they are flushed though nobody waits |
 
+mod batch_records;
 mod catalog;
 mod checking;
 mod chores;
 mod codec;
 mod compression;
+mod consumer;
+mod cursor;
+mod declaring;
+mod face;
 mod files;
+mod flushing;
 mod handle;
 mod housekeeping;
+mod mapping;
 mod reading;
 mod task;
 mod topics;
@@ -26,11 +36,15 @@ mod watch;
 
 pub use checking::{BatchRefusal, CheckedBatch, check, check_quickly};
 pub use codec::Compression;
+pub use consumer::{StreamConsumer, Wish, WishError};
+pub use cursor::Start;
+pub use face::{StreamHandle, Unfit};
 pub use handle::{Acks, AppendAnswer, AppendRefusal, Appending, Extent, PartitionHandle, Place};
 pub use reading::Timed;
 pub use topics::{Topic, TopicError, Topics};
 pub use watch::Watch;
 
-pub(crate) use catalog::TOPICS_VHOST;
+pub use catalog::TOPICS_VHOST;
 pub(crate) use chores::ChoreDone;
+pub(crate) use declaring::{asks_for_stream, spec_of};
 pub(crate) use files::{After, Location, PartitionFiles, PartitionJob, Stored, marker_of};

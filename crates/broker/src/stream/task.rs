@@ -135,7 +135,10 @@ impl PartitionTask {
             self.finish_turn();
             match end {
                 None => {}
-                Some(End::Deleted(done)) => return self.send(PartitionJob::Forget { done }),
+                Some(End::Deleted(done)) => {
+                    self.handle.close();
+                    return self.send(PartitionJob::Forget { done });
+                }
                 Some(End::Stopped(done)) => {
                     self.snapshot();
                     let _ = done.send(());
@@ -196,6 +199,8 @@ impl PartitionTask {
                 self.visible_bytes += bytes;
                 self.stream.stored(upto);
                 self.has_written(upto);
+                // Shown first: who hears that it is stored may look for it at once.
+                self.handle.show(extent_of(&self.stream, self.visible_bytes));
                 self.to_be_stored.answer(upto);
             }
             PartitionCommand::Delete { done } => return ControlFlow::Break(End::Deleted(done)),

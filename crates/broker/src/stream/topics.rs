@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use cauce_core::Table;
 use cauce_core::partition::TopicPartition;
 use cauce_core::settings::SettingError;
 use cauce_core::topic::{self, NameError, Overrides, TopicConfig, TopicId, TopicName};
@@ -12,7 +13,7 @@ use parking_lot::RwLock;
 use super::files::Location;
 use super::handle::PartitionHandle;
 use super::task::PartitionTask;
-use crate::definitions::TopicDefinition;
+use crate::definitions::{Arguments, TopicDefinition};
 use crate::limits::PARTITIONS_OF_NODE_MAX;
 use crate::storage::Storage;
 
@@ -47,6 +48,8 @@ pub enum TopicError {
 pub struct Topic {
     pub name: TopicName,
     pub id: TopicId,
+    /// The arguments it was declared with, if a client of AMQP made it.
+    pub(crate) declared: Option<Table>,
     /// By number. Only ever grows.
     partitions: RwLock<Arc<[Arc<PartitionHandle>]>>,
     settings: RwLock<TopicSettings>,
@@ -98,6 +101,7 @@ impl Topic {
         TopicDefinition {
             id: self.id.to_string(),
             partitions: self.partitions.read().len() as i32,
+            arguments: self.declared.as_ref().map(Arguments::from),
             config: self.overrides().iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect(),
         }
     }
@@ -202,6 +206,7 @@ pub(crate) struct Plan {
     pub(crate) id: TopicId,
     pub(crate) overrides: Overrides,
     pub(crate) config: TopicConfig,
+    pub(crate) declared: Option<Table>,
 }
 
 impl Plan {
@@ -228,6 +233,7 @@ impl Plan {
         Ok(Arc::new(Topic {
             name: self.name,
             id: self.id,
+            declared: self.declared,
             partitions: RwLock::new(handles.into()),
             settings: RwLock::new(settings),
         }))

@@ -16,7 +16,7 @@ use super::loading::{self, Loaded};
 use super::parked::Parked;
 use super::under_way::{Report, UnderWay};
 use crate::clock::Clock;
-use crate::limits::TURN_COMMANDS_MAX;
+use crate::limits::{LOADING_PATIENCE, TURN_COMMANDS_MAX};
 use crate::node::Node;
 
 /// One node never takes over from another.
@@ -84,12 +84,14 @@ impl Task {
         }
     }
 
-    /// Reads the topic, and turns everybody away meanwhile; for ever if it cannot be read.
+    /// Reads the topic. Whoever asks waits, but not for long; for ever it is turned away if the topic cannot be read.
     async fn load(&mut self, mailbox: &mut UnboundedReceiver<Command>) -> ControlFlow<Option<Stopped>> {
         let topic = self.node.upgrade().and_then(|node| node.topics().get(TRANSACTIONS_TOPIC));
         let Some(topic) = topic else { return ControlFlow::Continue(()) };
         let mut reading = tokio::task::spawn_blocking(move || loading::read(&topic));
-        let mut error = TransactionalError::Loading;
+        let patience = tokio::time::sleep(LOADING_PATIENCE);
+        tokio::pin!(patience);
+        let (mut waits, mut error) = (true, TransactionalError::Loading);
         loop {
             tokio::select! {
                 read = &mut reading, if error == TransactionalError::Loading => match read {
@@ -103,7 +105,8 @@ impl Task {
                     }
                     Err(_) => return ControlFlow::Break(None),
                 },
-                command = mailbox.recv() => match command.map(|command| command.refuse(error)) {
+                () = &mut patience, if waits => waits = false,
+                command = mailbox.recv(), if !waits => match command.map(|command| command.refuse(error)) {
                     None => return ControlFlow::Break(None),
                     Some(None) => {}
                     Some(Some(stopped)) => return ControlFlow::Break(Some(stopped)),

@@ -34,7 +34,7 @@ impl Task {
         let (machine, out) = (&mut self.machine, &mut self.effects);
         match &request {
             Request::Init { id, timeout_ms, expected, .. } => {
-                machine.init_producer_id(token, Some(id), *timeout_ms, *expected, now_ms, out);
+                machine.init_producer_id(token, id, *timeout_ms, *expected, now_ms, out);
             }
             Request::Add { id, producer, partitions, version, .. } => {
                 machine.add_partitions(token, id, *producer, partitions, *version, now_ms, out);

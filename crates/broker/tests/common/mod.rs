@@ -39,7 +39,7 @@ pub(crate) async fn declare(node: &Node, name: &str, arguments: &[(&str, Value)]
     let vhost = node.vhost("/").expect("the default one");
     let (queue, saved) = vhost.declare_queue(name, spec(arguments), 1).expect("a queue of that kind");
     saved.wait().await;
-    queue
+    queue.queue().expect("no stream").clone()
 }
 
 /// One message for each number.

@@ -41,14 +41,8 @@ impl Client {
         Client { timeout_ms, ..self }
     }
 
-    /// Asks again while the coordinator reads its log.
     pub(crate) async fn init(&mut self, node: &Node) -> Result<(), TransactionalError> {
-        self.producer = loop {
-            match node.transactional_ids().init(self.id.clone(), self.timeout_ms, None).await {
-                Err(TransactionalError::Loading) => tokio::task::yield_now().await,
-                answer => break answer?,
-            }
-        };
+        self.producer = node.transactional_ids().init(self.id.clone(), self.timeout_ms, None).await?;
         self.sequences.clear();
         Ok(())
     }

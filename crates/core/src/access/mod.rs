@@ -164,8 +164,7 @@ impl Access {
         operation: Operation,
         resource: Resource<'_>,
     ) -> Result<(), AccessError> {
-        let permissions = self.permissions(user, vhost);
-        if permissions.is_some_and(|permissions| permissions.allow(operation, resource.checked_name())) {
+        if self.allows(user, vhost, operation, resource.checked_name()) {
             return Ok(());
         }
         Err(AccessError::Refused {
@@ -174,6 +173,11 @@ impl Access {
             operation,
             resource: resource.to_string(),
         })
+    }
+
+    /// The same for whatever has a name.
+    pub fn allows(&self, user: &str, vhost: &str, operation: Operation, name: &str) -> bool {
+        self.permissions(user, vhost).is_some_and(|permissions| permissions.allow(operation, name))
     }
 
     /// Whether the user may use this routing key of a topic exchange it may otherwise use.

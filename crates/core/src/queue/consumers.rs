@@ -24,6 +24,10 @@ impl SharedLimit {
         self.max.store(max, Ordering::Release);
     }
 
+    pub fn is_set(&self) -> bool {
+        self.max.load(Ordering::Acquire) != 0
+    }
+
     /// Takes one place, if there is one.
     fn acquire(&self) -> bool {
         self.held

@@ -89,7 +89,7 @@ impl QueueLimits {
             consumer_timeout_ms: read.positive("x-consumer-timeout")?,
             queue_type: read.one_of("x-queue-type", &QUEUE_TYPES)?.unwrap_or_default(),
             max_age_ms: read.age("x-max-age")?,
-            segment_bytes_max: read.positive("x-stream-max-segment-size-bytes")?,
+            segment_bytes_max: read.segment_bytes("x-stream-max-segment-size-bytes")?,
         };
         if limits.queue_type == QueueType::Quorum && arguments.get("x-delivery-limit").is_none() {
             limits.delivery_limit = Some(QUORUM_DELIVERY_LIMIT);
@@ -124,6 +124,9 @@ impl QueueLimits {
 
 /// Returns that a quorum queue allows unless told otherwise, as in RabbitMQ from 4.0 on.
 const QUORUM_DELIVERY_LIMIT: u64 = 20;
+
+/// The largest segment a stream may ask for, as in RabbitMQ.
+const SEGMENT_BYTES_LIMIT: u64 = 3_000_000_000;
 
 const OVERFLOWS: [(&str, Overflow); 3] = [
     ("drop-head", Overflow::DropHead),
@@ -191,6 +194,15 @@ impl Reader<'_> {
         }
     }
 
+    fn segment_bytes(&self, argument: &'static str) -> Read<Option<u64>> {
+        match self.non_negative(argument)? {
+            Some(bytes) if bytes > SEGMENT_BYTES_LIMIT => {
+                refuse(argument, format!("value {bytes} exceeds the maximum of {SEGMENT_BYTES_LIMIT}"))
+            }
+            bytes => Ok(bytes),
+        }
+    }
+
     /// -1 lifts the limit.
     fn delivery_limit(&self, argument: &'static str) -> Read<Option<u64>> {
         match self.integer(argument)? {
@@ -252,7 +264,8 @@ fn refuse<T>(argument: &'static str, reason: String) -> Read<T> {
     Err(ArgumentError { argument, reason })
 }
 
-fn age_ms(text: &str) -> Option<u64> {
+/// Milliseconds of an age such as "7D": a number and one of Y, M, D, h, m and s.
+pub fn age_ms(text: &str) -> Option<u64> {
     const DAY: u64 = 24 * 3_600_000;
     let unit = match text.chars().next_back()? {
         'Y' => 365 * DAY,
@@ -356,6 +369,9 @@ mod tests {
         assert_eq!(of("stream", "x-max-age", Value::text("2h")).unwrap().max_age_ms, Some(7_200_000));
         assert!(of("stream", "x-max-age", Value::text("2 hours")).is_err());
         assert!(of("stream", "x-max-age", Value::text("99999999999999999999Y")).is_err());
+        let segment = |bytes| of("stream", "x-stream-max-segment-size-bytes", Value::I64(bytes));
+        assert_eq!(segment(0).unwrap().segment_bytes_max, Some(0));
+        assert!(segment(3_000_000_001).is_err());
     }
 
     #[test]

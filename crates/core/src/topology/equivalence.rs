@@ -6,7 +6,7 @@ use crate::exchange::{ExchangeKind, equal_by_value};
 use crate::value::{Table, Value};
 
 /// The arguments of a queue that must be the same; others may differ and the first stay.
-const QUEUE_ARGUMENTS: [&str; 14] = [
+const QUEUE_ARGUMENTS: [&str; 15] = [
     "x-expires",
     "x-message-ttl",
     "x-max-length",
@@ -21,6 +21,7 @@ const QUEUE_ARGUMENTS: [&str; 14] = [
     "x-delivery-limit",
     "x-consumer-timeout",
     "x-max-age",
+    "x-stream-max-segment-size-bytes",
 ];
 
 pub(super) fn check_exchange(

@@ -33,6 +33,8 @@ pub enum TopologyError {
     InvalidBinding { reason: String },
     #[error("'{name}' in vhost '{vhost}' is a topic: topics and queues share their names")]
     IsTopic { name: String, vhost: String },
+    #[error("queue '{name}' in vhost '{vhost}' cannot be a stream: {reason}")]
+    NoStream { name: String, vhost: String, reason: String },
     #[error("exchange '{name}' in vhost '{vhost}' in use")]
     InUse { name: String, vhost: String },
     #[error(

@@ -18,7 +18,7 @@ use crate::exchange::{Destination, ExchangeKind, Map, Matcher};
 use crate::names::{self, DEFAULT_EXCHANGE, NameError};
 use crate::value::{Table, Value};
 
-pub use arguments::{ArgumentError, Overflow, QueueLimits, QueueType};
+pub use arguments::{ArgumentError, Overflow, QueueLimits, QueueType, age_ms};
 pub use bindings::{Binding, Removed};
 pub use error::{Inequivalent, TopologyError};
 pub use route::{DELAY_HEADER, Routed};
@@ -116,6 +116,10 @@ pub struct QueueEntry<Q> {
 }
 
 impl<Q> QueueEntry<Q> {
+    pub fn is_stream(&self) -> bool {
+        self.limits.queue_type == QueueType::Stream
+    }
+
     /// Whether another connection than `connection` has the queue to itself.
     pub fn is_locked_for(&self, connection: u64) -> bool {
         self.spec.exclusive_owner.is_some_and(|owner| owner != connection)
@@ -276,6 +280,37 @@ impl<Q: Clone + Debug> Topology<Q> {
         Ok(entry)
     }
 
+    /// Whether what is there under the name is what a declaration of `owner` asks for. `None` if nothing is.
+    pub fn check_declared(
+        &self,
+        name: &str,
+        received: &QueueSpec,
+        owner: u64,
+    ) -> Result<Option<&QueueEntry<Q>>, TopologyError> {
+        let Some(current) = self.queues.get(name) else { return Ok(None) };
+        let same_owner = current.spec.exclusive_owner == received.exclusive_owner;
+        if !same_owner || current.is_locked_for(owner) {
+            return Err(self.locked(name));
+        }
+        equivalence::check_queue(name, &self.vhost, &current.spec, received)?;
+        Ok(Some(current))
+    }
+
+    /// Whether a queue could be added under a name a client chose.
+    pub fn check_new_queue(&self, name: &str, spec: &QueueSpec) -> Result<QueueLimits, TopologyError> {
+        check_new_name("queue", name)?;
+        self.check_spec(name, spec)
+    }
+
+    fn check_spec(&self, name: &str, spec: &QueueSpec) -> Result<QueueLimits, TopologyError> {
+        let subject = || self.subject("queue", name);
+        let limits = QueueLimits::parse(&spec.arguments).map_err(|error| error.about(subject()))?;
+        match unfit_property(limits.queue_type, spec) {
+            Some(property) => Err(TopologyError::InvalidProperty { subject: subject(), property }),
+            None => Ok(limits),
+        }
+    }
+
     /// Declares a queue under a name a client chose. `make` is called only if the queue is new.
     pub fn declare_queue(
         &mut self,
@@ -284,12 +319,7 @@ impl<Q: Clone + Debug> Topology<Q> {
         owner: u64,
         make: impl FnOnce() -> Q,
     ) -> Result<(Declared, Q), TopologyError> {
-        if let Some(current) = self.queues.get(name) {
-            let same_owner = current.spec.exclusive_owner == spec.exclusive_owner;
-            if !same_owner || current.is_locked_for(owner) {
-                return Err(self.locked(name));
-            }
-            equivalence::check_queue(name, &self.vhost, &current.spec, &spec)?;
+        if let Some(current) = self.check_declared(name, &spec, owner)? {
             return Ok((Declared::Existing, current.handle.clone()));
         }
         check_new_name("queue", name)?;
@@ -307,11 +337,7 @@ impl<Q: Clone + Debug> Topology<Q> {
     ) -> Result<Q, TopologyError> {
         assert!(!self.queues.contains_key(name), "queue '{name}' is added only once");
         check_name("queue", name)?;
-        let subject = || self.subject("queue", name);
-        let limits = QueueLimits::parse(&spec.arguments).map_err(|error| error.about(subject()))?;
-        if let Some(property) = unfit_property(limits.queue_type, &spec) {
-            return Err(TopologyError::InvalidProperty { subject: subject(), property });
-        }
+        let limits = self.check_spec(name, &spec)?;
         let handle = make();
         let serial = self.next_serial;
         let entry = QueueEntry { name: name.into(), spec, limits, handle: handle.clone(), serial };

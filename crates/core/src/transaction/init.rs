@@ -1,89 +1,58 @@
 //! A producer asks who it is.
 
 use super::{
-    Answer, Call, Coordinator, Effects, Record, State, Then, Transaction, TransactionError, TransactionalId,
+    Call, Coordinator, Effects, Record, State, Then, Transaction, TransactionError, TransactionalId,
 };
 use crate::producer::{Producer, ProducerId};
 
 impl Coordinator {
-    /// Gives a producer its id and epoch; answered with [`Answer::Producer`].
+    /// Gives a producer its id and epoch; answered with [`Answer::Producer`](super::Answer::Producer).
     ///
-    /// Without a transactional id it is a new one each time. With one, all earlier incarnations are fenced, and a
-    /// transaction they left open is aborted: the caller is told to try again meanwhile. A client that goes on after an
-    /// error says which producer it was (`expected`, KIP-360), and is fenced if somebody else came since.
+    /// All earlier incarnations are fenced, and a transaction they left open is aborted: the caller is told to try again
+    /// meanwhile. A client that goes on after an error says which producer it was (`expected`, KIP-360), and is fenced if
+    /// somebody else came since.
     pub fn init_producer_id(
         &mut self,
         token: u64,
-        transactional_id: Option<&str>,
+        transactional_id: &str,
         timeout_ms: i32,
         expected: Option<Producer>,
         now_ms: i64,
         out: &mut Effects,
     ) {
-        let answer = match transactional_id {
-            None => self.idempotent(token, timeout_ms, out),
-            Some(id) => self.transactional(token, id, timeout_ms, expected, now_ms, out),
-        };
-        // Without an answer yet, a record is on its way to the disk, or the call waits for an id.
-        if let Some(answer) = answer {
-            out.answer(token, answer);
-        }
-    }
-
-    fn idempotent(
-        &mut self,
-        token: u64,
-        timeout_ms: i32,
-        out: &mut Effects,
-    ) -> Option<Result<Answer, TransactionError>> {
-        let call = || Call::Init { token, transactional_id: None, timeout_ms, expected: None };
-        let id = self.take_id(call, out)?;
-        Some(Ok(Answer::Producer(Producer { id, epoch: 0 })))
-    }
-
-    fn transactional(
-        &mut self,
-        token: u64,
-        name: &str,
-        timeout_ms: i32,
-        expected: Option<Producer>,
-        now_ms: i64,
-        out: &mut Effects,
-    ) -> Option<Result<Answer, TransactionError>> {
         let max_ms = self.rules.timeout_max_ms;
-        if name.is_empty() {
-            return Some(Err(TransactionError::EmptyId));
+        if transactional_id.is_empty() {
+            return out.answer(token, Err(TransactionError::EmptyId));
         }
         if !(1..=max_ms).contains(&timeout_ms) {
-            return Some(Err(TransactionError::InvalidTimeout { timeout_ms, max_ms }));
+            return out.answer(token, Err(TransactionError::InvalidTimeout { timeout_ms, max_ms }));
         }
-        let id: TransactionalId = name.into();
-        let call = || Call::Init { token, transactional_id: Some(id.clone()), timeout_ms, expected };
+        let id: TransactionalId = transactional_id.into();
+        let call = || Call::Init { token, transactional_id: id.clone(), timeout_ms, expected };
         let then = Then::Initialized { token };
-        let Some(transaction) = self.transactions.get(name) else {
-            let producer = Producer { id: self.take_id(call, out)?, epoch: 0 };
-            let record = Record::empty(producer, timeout_ms, now_ms);
+        let Some(transaction) = self.transactions.get(transactional_id) else {
+            // Without an id the call is made again when there are some.
+            let Some(producer_id) = self.take_id(call, out) else { return };
+            let record = Record::empty(Producer { id: producer_id, epoch: 0 }, timeout_ms, now_ms);
             self.transactions.insert(id.clone(), Transaction::new(record.clone()));
-            self.persist(&id, Some(record), None, then, out);
-            return None;
+            return self.persist(&id, Some(record), None, then, out);
         };
         let plan = match transaction.plan(expected) {
             Ok(plan) => plan,
-            Err(error) => return Some(Err(error)),
+            Err(error) => return out.answer(token, Err(error)),
         };
         let record = transaction.record.changed(State::Empty, now_ms);
         let (producer, last_epoch) = match plan {
-            Plan::Fence => {
-                self.fence(&id, Some(token), now_ms, out);
-                return None;
-            }
+            Plan::Fence => return self.fence(&id, Some(token), now_ms, out),
             Plan::Epoch { epoch, last_epoch } => (Producer { epoch, ..record.producer }, last_epoch),
-            Plan::NewId { last_epoch } => (Producer { id: self.take_id(call, out)?, epoch: 0 }, last_epoch),
+            Plan::NewId { last_epoch } => {
+                let Some(id) = self.take_id(call, out) else { return };
+                (Producer { id, epoch: 0 }, last_epoch)
+            }
         };
         let partitions = Default::default();
         let next = Record { producer, timeout_ms, partitions, started_ms: None, next_id: None, ..record };
         self.persist(&id, Some(next), last_epoch, then, out);
-        None
     }
 }
 

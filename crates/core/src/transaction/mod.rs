@@ -118,7 +118,7 @@ enum Then {
 enum Call {
     Init {
         token: u64,
-        transactional_id: Option<TransactionalId>,
+        transactional_id: TransactionalId,
         timeout_ms: i32,
         expected: Option<Producer>,
     },
@@ -212,7 +212,7 @@ impl Coordinator {
     fn call(&mut self, call: Call, now_ms: i64, out: &mut Effects) {
         match call {
             Call::Init { token, transactional_id, timeout_ms, expected } => {
-                self.init_producer_id(token, transactional_id.as_deref(), timeout_ms, expected, now_ms, out);
+                self.init_producer_id(token, &transactional_id, timeout_ms, expected, now_ms, out);
             }
             Call::End { token, transactional_id, producer, ending, version } => {
                 self.end(token, &transactional_id, producer, ending, version, now_ms, out);

@@ -1,5 +1,7 @@
 //! A disk in memory that can lose power.
 
+mod gate;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -8,6 +10,8 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use gate::Gate;
+
 use super::{Disk, DiskFile};
 
 /// A simulated disk that remembers what was flushed and what was merely written, so that [`MemoryDisk::crash`]
@@ -15,6 +19,7 @@ use super::{Disk, DiskFile};
 #[derive(Clone, Default)]
 pub struct MemoryDisk {
     state: Arc<Mutex<State>>,
+    gate: Arc<Gate>,
 }
 
 #[derive(Default)]
@@ -85,6 +90,27 @@ impl MemoryDisk {
         state.power_is_cut = state.syncs > syncs;
     }
 
+    /// Lets every flush from now on wait, whoever asked for it with it: for [`MemoryDisk::let_one_sync_through`], or for
+    /// [`MemoryDisk::release_syncs`]. Files and directories that are flushed together wait once.
+    pub fn hold_syncs(&self) {
+        self.gate.hold();
+    }
+
+    /// Whether a flush waits.
+    pub fn holds_a_sync(&self) -> bool {
+        self.gate.holds_one()
+    }
+
+    /// Lets one flush that waits go on; false if none waits.
+    pub fn let_one_sync_through(&self) -> bool {
+        self.gate.let_one_through()
+    }
+
+    /// Lets all flushes go on, and holds no more.
+    pub fn release_syncs(&self) {
+        self.gate.open();
+    }
+
     /// The disk as the next start finds it after a power cut now: what was flushed, and nothing else.
     /// With a seed, a random part of the unflushed changes is there too: some of the writes of each file, the
     /// last of them torn, or zeros where they should be; and some of the changed names.
@@ -102,7 +128,7 @@ impl MemoryDisk {
         let tree = reachable(&names);
         let now_ms = state.now_ms;
         let after = State { durable_tree: tree.clone(), tree, contents, now_ms, ..State::default() };
-        MemoryDisk { state: Arc::new(Mutex::new(after)) }
+        MemoryDisk { state: Arc::new(Mutex::new(after)), gate: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -149,7 +175,7 @@ impl Disk for MemoryDisk {
                 id
             }
         };
-        Ok(Arc::new(MemoryFile { state: self.state.clone(), id }))
+        Ok(Arc::new(MemoryFile { state: self.state.clone(), gate: self.gate.clone(), id }))
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -177,6 +203,7 @@ impl Disk for MemoryDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let _pass = self.gate.pass();
         let mut state = self.lock();
         state.directory(dir)?;
         if !state.count_sync() {
@@ -191,6 +218,7 @@ impl Disk for MemoryDisk {
     }
 
     fn sync(&self, files: &[Arc<dyn DiskFile>], dirs: &[PathBuf]) -> io::Result<()> {
+        let _pass = self.gate.pass();
         files.iter().try_for_each(|file| file.sync_data())?;
         dirs.iter().try_for_each(|dir| self.sync_dir(dir))
     }
@@ -301,6 +329,7 @@ impl ContentChange {
 
 struct MemoryFile {
     state: Arc<Mutex<State>>,
+    gate: Arc<Gate>,
     id: ContentId,
 }
 
@@ -351,6 +380,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let _pass = self.gate.pass();
         let mut state = self.state.lock();
         if state.count_sync() {
             let content = &mut state.contents[self.id];
@@ -425,6 +455,31 @@ mod tests {
             assert_eq!(left[..kept], b"abcdef"[..kept]);
             assert!(left[kept..].iter().all(|byte| *byte == 0));
         }
+    }
+
+    #[test]
+    fn a_flush_that_is_held_makes_nothing_durable_until_it_goes_on() {
+        let disk = MemoryDisk::new();
+        let file = disk.open(Path::new("a")).unwrap();
+        disk.sync_dir(Path::new("")).unwrap();
+        file.write_all_at(b"1", 0).unwrap();
+        disk.hold_syncs();
+        let flushing = std::thread::spawn({
+            let disk = disk.clone();
+            move || (0..2).try_for_each(|_| disk.sync(std::slice::from_ref(&file), &[PathBuf::new()]))
+        });
+        for durable in [&b""[..], b"1"] {
+            while !disk.holds_a_sync() {
+                std::thread::yield_now();
+            }
+            assert_eq!(content(&disk.crash(None), "a"), durable);
+            assert!(disk.let_one_sync_through() && !disk.let_one_sync_through());
+        }
+        flushing.join().unwrap().unwrap();
+        disk.hold_syncs();
+        disk.release_syncs();
+        disk.sync_dir(Path::new("")).unwrap();
+        assert!(!disk.holds_a_sync());
     }
 
     #[test]

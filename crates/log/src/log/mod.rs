@@ -14,7 +14,7 @@ use crate::dirty::Dirty;
 use crate::disk::Disk;
 use crate::error::{BatchError, LogError};
 use crate::recovery_point;
-use crate::segment::Segment;
+use crate::segment::{LOG_SUFFIX, Segment, path_of};
 
 mod checkpoint;
 mod compaction;
@@ -60,6 +60,8 @@ pub struct LogConfig {
     /// A segment whose first batch is older than this, compared with the batch that is written, is followed by a new
     /// one.
     pub segment_ms: Option<i64>,
+    /// Each segment is followed earlier by a part of this, so that not all logs do it at once.
+    pub segment_jitter_ms: i64,
     /// Whether opening reads all the log. Otherwise only the last segment is, and damage in others is found by
     /// reading them.
     pub verify_sealed: bool,
@@ -74,6 +76,7 @@ impl Default for LogConfig {
             index_interval_bytes: 4096,
             index_bytes_max: 10 << 20,
             segment_ms: None,
+            segment_jitter_ms: 0,
             verify_sealed: false,
             verify_regions: true,
         }
@@ -289,7 +292,17 @@ impl Log {
 
     fn is_older_than_allowed(&self, now_ms: i64) -> bool {
         let age_ms = self.first_timestamp_ms.map(|first| now_ms.saturating_sub(first));
-        matches!((age_ms, self.config.segment_ms), (Some(age), Some(allowed)) if age > allowed)
+        matches!((age_ms, self.config.segment_ms), (Some(age), Some(allowed)) if age > allowed - self.jitter_ms(allowed))
+    }
+
+    /// As good as drawn: from the segment's name.
+    fn jitter_ms(&self, segment_ms: i64) -> i64 {
+        let jitter_ms = self.config.segment_jitter_ms.min(segment_ms);
+        if jitter_ms <= 0 {
+            return 0;
+        }
+        let name = path_of(&self.dir, self.active.base_offset, LOG_SUFFIX);
+        i64::from(crc_fast::crc32_iscsi(name.as_os_str().as_encoded_bytes())) % jitter_ms
     }
 
     fn write_staged(&mut self, end_offset: i64) -> io::Result<()> {

@@ -9,6 +9,7 @@ use cauce_core::message::Charge;
 use cauce_core::queue::{ConsumerId, SharedLimit};
 
 use super::confirms::Confirms;
+use super::source::Source;
 
 /// What a publish on the channel means.
 #[derive(Debug)]
@@ -67,8 +68,9 @@ pub(super) struct PendingSettle {
 #[derive(Debug, Clone)]
 pub(super) struct Unsettled {
     pub(super) tag: u64,
-    pub(super) queue: Arc<QueueHandle>,
+    pub(super) source: Source,
     pub(super) offset: u64,
+    /// If it counts for the limit that the channel's consumers share.
     pub(super) consumer: Option<ConsumerId>,
 }
 

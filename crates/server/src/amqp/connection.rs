@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cauce_amqp::method::*;
 use cauce_amqp::reply::ReplyCode;
-use cauce_broker::{Alarms, ConfirmTag, Event, Link, Node, QueueHandle, Vhost};
+use cauce_broker::{Alarms, ConfirmTag, Event, Link, Node, QueueHandle, Target, Vhost};
 use cauce_core::queue::ConsumerId;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -29,6 +29,7 @@ use super::outbox::Outbox;
 use super::publish::Publisher;
 use super::reply_to::is_reply_queue;
 use super::settle::Settling;
+use super::stream::not_supported;
 
 /// Why a client is not listened to. What it sends meanwhile is read only to hear that it lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,6 +235,7 @@ impl Connection {
     fn hear(&mut self, event: Event) -> Result<(), Fault> {
         match event {
             Event::Deliver { queue, deliveries } => self.receive(&queue, deliveries),
+            Event::Read { deliveries } => self.receive_read(deliveries),
             Event::Got { token, delivery, ready } => self.answer_get(token, delivery, ready),
             Event::Confirmed(confirms) => {
                 for (tag, taken) in confirms {
@@ -323,8 +325,18 @@ impl Connection {
         last.ok_or_else(|| Fault::new(ReplyCode::NotFound, "no previously declared queue"))
     }
 
-    /// The queue of that name, if this connection may use it.
-    pub(super) fn queue(&self, name: &str) -> Result<Arc<QueueHandle>, Fault> {
+    /// The queue of that name, for what streams do not do.
+    pub(super) fn queue_for(&self, name: &str, what: &str) -> Result<Arc<QueueHandle>, Fault> {
+        match self.target(name)? {
+            Target::Queue(queue) => Ok(queue),
+            Target::Stream(_) => {
+                Err(not_supported(what, &format!("queue '{name}' in vhost '{}'", self.vhost.name)))
+            }
+        }
+    }
+
+    /// The queue or stream of that name, if this connection may use it.
+    pub(super) fn target(&self, name: &str) -> Result<Target, Fault> {
         if is_reply_queue(name) {
             return Err(no_queue(name, &self.vhost.name));
         }

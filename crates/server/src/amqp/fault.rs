@@ -2,6 +2,7 @@
 
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{ContentError, DecodeError, FrameError};
+use cauce_broker::stream::TopicError;
 use cauce_broker::{DeleteError, DeleteQueueError};
 use cauce_core::access::AccessError;
 use cauce_core::queue::SubscribeError;
@@ -82,6 +83,7 @@ impl From<TopologyError> for Fault {
             | TopologyError::InvalidProperty { .. }
             | TopologyError::InvalidBinding { .. }
             | TopologyError::IsTopic { .. }
+            | TopologyError::NoStream { .. }
             | TopologyError::InUse { .. } => ReplyCode::PreconditionFailed,
         };
         Fault::new(code, error.to_string())
@@ -96,6 +98,16 @@ impl From<DeleteQueueError> for Fault {
                 Fault::new(ReplyCode::PreconditionFailed, error.to_string())
             }
         }
+    }
+}
+
+impl From<TopicError> for Fault {
+    fn from(error: TopicError) -> Fault {
+        let code = match error {
+            TopicError::Unknown(_) => ReplyCode::NotFound,
+            _ => ReplyCode::PreconditionFailed,
+        };
+        Fault::new(code, error.to_string())
     }
 }
 

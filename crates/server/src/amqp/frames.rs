@@ -259,7 +259,7 @@ impl Connection {
         // The queues forget the consumers first, so that nothing given back is given out to them again.
         for id in consumers {
             if let Some(consumer) = self.consumers.get(&id) {
-                consumer.queue.forget_consumer(id);
+                consumer.source.forget_consumer(id);
             }
             self.drop_consumer(id);
         }

@@ -14,6 +14,7 @@ use super::connection::Connection;
 use super::fault::Fault;
 use super::methods::saturated;
 use super::outbox::properties_of;
+use super::source::Source;
 
 /// `basic.get`s that wait for their queue.
 #[derive(Debug, Default)]
@@ -32,7 +33,7 @@ impl Connection {
     pub(super) fn get(&mut self, number: u16, method: BasicGet<'_>) -> Result<(), Fault> {
         let name = self.queue_name(number, method.queue)?;
         self.node.users.check(&self.user, &self.vhost.name, Operation::Read, Resource::Queue(&name))?;
-        let queue = self.queue(&name)?;
+        let queue = self.queue_for(&name, "basic.get")?;
         self.getting.next += 1;
         let token = self.getting.next;
         queue.get(token, method.no_ack, self.link.clone());
@@ -57,9 +58,10 @@ impl Connection {
             }
             return;
         };
-        let properties = properties_of(&queue, &delivery);
+        let properties = properties_of(queue.tells_returns, &delivery);
+        let source = Source::Queue(queue);
         let unsettled =
-            (!no_ack).then(|| Unsettled { tag: 0, queue, offset: delivery.offset, consumer: None });
+            (!no_ack).then(|| Unsettled { tag: 0, source, offset: delivery.offset, consumer: None });
         let tag = channel.next_tag(unsettled);
         let message = delivery.block.message(delivery.index);
         let count = saturated(ready);

@@ -1,6 +1,6 @@
 //! From the protocol header to `connection.open-ok`: who the client is and what both sides can do.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -167,19 +167,10 @@ impl Handshake<'_> {
             return Err(Fault::connection(ReplyCode::SyntaxError, text));
         };
         let users = &self.node.users;
-        let loopback_only = users.is_loopback_only(credentials.user) && !is_loopback(self.peer.ip());
-        let known = self.node.users.authenticate(credentials.user, credentials.password).is_ok();
-        if known && !loopback_only {
-            return Ok(Some(credentials.user.to_owned()));
+        match users.log_in(credentials.user, credentials.password, self.peer.ip()) {
+            Ok(()) => return Ok(Some(credentials.user.to_owned())),
+            Err(why) => tracing::warn!(peer = %self.peer, "{} login refused: {why}", start.mechanism),
         }
-        let why = match loopback_only {
-            true => format!("user '{}' can only connect via localhost", credentials.user),
-            false => format!(
-                "{} login refused: user '{}' - invalid credentials",
-                start.mechanism, credentials.user
-            ),
-        };
-        tracing::warn!(peer = %self.peer, "{why}");
         // Who can hear it is told; for others the protocol knows only the closed door.
         if capabilities.authentication_failure_close {
             let text = format!(
@@ -278,10 +269,6 @@ impl Handshake<'_> {
 
 fn out_of_order(expected: &str) -> Fault {
     Fault::connection(ReplyCode::CommandInvalid, format!("expected '{expected}'"))
-}
-
-fn is_loopback(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
 }
 
 #[derive(Debug, Default)]

@@ -3,17 +3,19 @@
 use cauce_amqp::RawTable;
 use cauce_amqp::method::*;
 use cauce_amqp::reply::ReplyCode;
+use cauce_broker::Target;
 use cauce_core::access::{Operation, Resource};
 use cauce_core::exchange::{Destination, ExchangeKind};
 use cauce_core::queue::Outcome;
 use cauce_core::topology::{ExchangeSpec, QueueSpec, TopologyError};
-use cauce_core::{Table, Value, names};
+use cauce_core::{Table, names};
 
 use super::channel::Mode;
 use super::confirms::Confirms;
 use super::connection::Connection;
 use super::fault::Fault;
 use super::reply_to::is_reply_queue;
+use super::settle::refuse_return;
 
 impl Connection {
     pub(super) async fn take_method(&mut self, number: u16, method: Method<'_>) -> Result<(), Fault> {
@@ -180,7 +182,7 @@ impl Connection {
     ) -> Result<(), Fault> {
         self.check_binding(&destination, source, key)?;
         if let Destination::Queue(name) = &destination {
-            self.queue(name)?;
+            self.target(name)?;
         }
         self.vhost.bind(source, destination, key, arguments.decode()?)?.wait().await;
         Ok(())
@@ -198,7 +200,7 @@ impl Connection {
             && !is_reply_queue(name)
             && self.vhost.topology().queue(name).is_some()
         {
-            self.queue(name)?;
+            self.target(name)?;
         }
         self.vhost.unbind(source, destination, key, arguments.decode()?)?.wait().await;
         Ok(())
@@ -210,17 +212,11 @@ impl Connection {
             let answer = QueueDeclareOk { queue: declare.queue, message_count: 0, consumer_count: 1 };
             return self.say_unless(declare.no_wait, number, answer);
         }
-        let queue = if declare.passive {
+        let target = if declare.passive {
             let name = self.queue_name(number, declare.queue)?;
-            let queue = self.queue(&name)?;
-            queue.touch();
-            queue
+            self.target(&name)?
         } else {
             let arguments = declare.arguments.decode()?;
-            let is_stream = arguments.get("x-queue-type").and_then(Value::as_str) == Some("stream");
-            if is_stream && self.vhost.topology().queue(declare.queue).is_none() {
-                return Err(Fault::connection(ReplyCode::NotImplemented, "x-queue-type=stream"));
-            }
             let chosen = declare.queue.is_empty().then(|| format!("amq.gen-{}", self.node.random_name()));
             let name = chosen.as_deref().unwrap_or(declare.queue);
             self.check_queue_declaration(name, chosen.is_none(), &arguments)?;
@@ -230,24 +226,29 @@ impl Connection {
                 auto_delete: declare.auto_delete,
                 arguments,
             };
-            let (queue, saved) = match chosen.is_some() {
+            let (target, saved) = match chosen.is_some() {
                 true => self.vhost.add_queue(name, spec)?,
                 false => self.vhost.declare_queue(name, spec, self.id)?,
             };
             saved.wait().await;
-            queue.touch();
-            queue
+            target
         };
+        if let Target::Queue(queue) = &target {
+            queue.touch();
+        }
         let channel = self.channel(number);
-        channel.last_queue = Some(queue.name.to_string());
+        channel.last_queue = Some(target.name().to_owned());
         if declare.no_wait {
             return Ok(());
         }
-        let status = queue.status().await;
+        let status = match &target {
+            Target::Queue(queue) => queue.status().await,
+            Target::Stream(stream) => stream.status(),
+        };
         self.say(
             number,
             QueueDeclareOk {
-                queue: &queue.name,
+                queue: target.name(),
                 message_count: saturated(status.ready),
                 consumer_count: status.consumers as u32,
             },
@@ -272,7 +273,7 @@ impl Connection {
     async fn purge_queue(&mut self, number: u16, purge: QueuePurge<'_>) -> Result<(), Fault> {
         let name = self.queue_name(number, purge.queue)?;
         self.check(Operation::Read, Resource::Queue(&name))?;
-        let purged = self.queue(&name)?.purge().await;
+        let purged = self.queue_for(&name, "queue.purge")?.purge().await;
         let message_count = saturated(purged);
         self.say_unless(purge.no_wait, number, QueuePurgeOk { message_count })
     }
@@ -283,7 +284,11 @@ impl Connection {
         if is_reply_queue(&name) {
             return self.say_unless(delete.no_wait, number, QueueDeleteOk { message_count: 0 });
         }
-        let deleted = self.vhost.delete_queue(&name, self.id, delete.if_unused, delete.if_empty).await?;
+        let target = self.vhost.topology().queue(&name).map(|entry| entry.handle.clone());
+        let deleted = match target {
+            Some(Target::Stream(stream)) => self.delete_stream(&stream, &delete).await?,
+            _ => self.vhost.delete_queue(&name, self.id, delete.if_unused, delete.if_empty).await?,
+        };
         let message_count = saturated(deleted);
         self.say_unless(delete.no_wait, number, QueueDeleteOk { message_count })
     }
@@ -313,6 +318,7 @@ impl Connection {
         }
         let channel = self.channel(number);
         let unsettled = channel.take_all();
+        refuse_return("basic.recover", &unsettled, &self.vhost.name)?;
         self.settle_now(number, unsettled, Outcome::Release);
         Ok(())
     }

@@ -15,6 +15,8 @@ mod publish;
 mod reply_to;
 mod settle;
 mod socket;
+mod source;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod transactions;

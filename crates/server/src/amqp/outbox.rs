@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use cauce_amqp::method::*;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, with_integer_header, write_deliver, write_return};
-use cauce_broker::{QueueHandle, ToConsumer};
+use cauce_broker::ToConsumer;
 use cauce_core::queue::{ConsumerId, Delivery, window_units};
 
 use super::channel::{Channel, Unsettled};
@@ -102,15 +102,17 @@ impl Outbox {
         let Some(channel) = channels.get_mut(&consumer.channel) else {
             return true;
         };
+        let counts = consumer.source.queue().is_some();
         let unsettled = (!consumer.no_ack).then(|| Unsettled {
             tag: 0,
-            queue: consumer.queue.clone(),
+            source: consumer.source.clone(),
             offset: delivery.offset,
-            consumer: Some(id),
+            consumer: counts.then_some(id),
         });
         let tag = channel.next_tag(unsettled);
         let message = delivery.block.message(delivery.index);
-        let properties = properties_of(&consumer.queue, &delivery);
+        let tells_returns = consumer.source.queue().is_some_and(|queue| queue.tells_returns);
+        let properties = properties_of(tells_returns, &delivery);
         write_deliver(
             &mut self.buffer,
             frame_max,
@@ -143,10 +145,12 @@ impl Outbox {
             let Some(consumer) = consumers.get_mut(id) else {
                 return false;
             };
-            if consumer.sent < SENT_REPORT_MIN {
+            // A stream is read while its consumer has room, which only these reports tell of.
+            let enough = if consumer.source.queue().is_some() { SENT_REPORT_MIN } else { 1 };
+            if consumer.sent < enough {
                 return true;
             }
-            consumer.queue.sent(*id, std::mem::take(&mut consumer.sent));
+            consumer.source.sent(*id, std::mem::take(&mut consumer.sent));
             false
         });
     }
@@ -170,9 +174,9 @@ impl Outbox {
 }
 
 /// The properties as the client gets them: where the queue tells it, with how often the message came back.
-pub(super) fn properties_of<'d>(queue: &QueueHandle, delivery: &'d Delivery) -> Cow<'d, [u8]> {
+pub(super) fn properties_of<'d>(tells_returns: bool, delivery: &'d Delivery) -> Cow<'d, [u8]> {
     let properties = delivery.block.message(delivery.index).envelope;
-    match queue.tells_returns && delivery.returns > 0 {
+    match tells_returns && delivery.returns > 0 {
         true => with_integer_header(properties, "x-delivery-count", delivery.returns.into()).into(),
         false => properties.into(),
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use cauce_amqp::properties::PropertiesSummary;
 use cauce_amqp::reply::ReplyCode;
 use cauce_amqp::{Content, DecodeError, carbon_copies, strip_bcc};
+use cauce_broker::stream::StreamHandle;
 use cauce_broker::{
-    ConfirmTag, EnvelopeFacts, Link, Part, QueueHandle, Receipts, Share, Vhost, clock, delay_ms, with_copies,
+    ConfirmTag, EnvelopeFacts, Link, Part, Receipts, Share, Target, Vhost, clock, delay_ms, with_copies,
 };
 use cauce_core::access::{Operation, Resource};
 use cauce_core::exchange::ExchangeKind;
@@ -29,7 +30,7 @@ pub(super) const BLOCK_BYTES: usize = 256 << 10;
 
 type FastHash = foldhash::fast::RandomState;
 
-pub(super) type Route = Arc<[Arc<QueueHandle>]>;
+pub(super) type Route = Arc<[Target]>;
 
 /// Routes that hold for one generation of the topology and one of the permissions.
 #[derive(Debug, Default)]
@@ -38,7 +39,7 @@ pub(super) struct Routes {
     /// By exchange, then by routing key.
     by_name: HashMap<Box<str>, HashMap<Box<str>, Route, FastHash>, FastHash>,
     count: usize,
-    routed: Routed<Arc<QueueHandle>>,
+    routed: Routed<Target>,
 }
 
 impl Routes {
@@ -56,10 +57,10 @@ impl Routes {
     }
 }
 
-/// One queue's share of what was read.
+/// The share of a queue or stream of what was read.
 #[derive(Debug)]
 struct Group {
-    queue: Arc<QueueHandle>,
+    target: Target,
     indices: Vec<u32>,
     /// One a message; `None` if nobody waits to hear of it.
     tags: Vec<Option<ConfirmTag>>,
@@ -172,6 +173,12 @@ impl Publisher {
         let known = self.routes.get(content).filter(|_| copies.is_empty()).cloned();
         let route = known.map_or_else(|| self.find_route(author, content, &copies), Ok)?;
         check_author(author, summary)?;
+        for stream in route.iter().filter_map(Target::stream) {
+            let message = message_of(content, content.properties, Traits::default());
+            stream
+                .check(&message)
+                .map_err(|unfit| Fault::new(ReplyCode::PreconditionFailed, unfit.to_string()))?;
+        }
         Ok(route)
     }
 
@@ -230,26 +237,21 @@ impl Publisher {
             }
             None => content.properties,
         };
-        let message = Message {
-            exchange: content.exchange.as_bytes(),
-            routing_key: content.routing_key.as_bytes(),
-            envelope,
-            body: &content.body,
-            traits: Traits {
-                persistent: summary.is_persistent(),
-                priority: summary.priority.unwrap_or(0),
-                ttl_ms,
-                arrived_ms: self.now_ms,
-            },
+        let traits = Traits {
+            persistent: summary.is_persistent(),
+            priority: summary.priority.unwrap_or(0),
+            ttl_ms,
+            arrived_ms: self.now_ms,
         };
+        let message = message_of(content, envelope, traits);
         let index = self.block.push(message);
         let mut delayed = None;
-        for queue in route.iter() {
-            let index = match queue.is_delay() {
+        for target in route.iter() {
+            let index = match target.is_delay() {
                 true => *delayed.get_or_insert_with(|| self.push_delayed(content, message)),
                 false => index,
             };
-            let group = self.group(queue);
+            let group = self.group(target);
             group.indices.push(index);
             group.tags.push(tag);
         }
@@ -262,23 +264,29 @@ impl Publisher {
         self.block.push(Message { envelope: content.properties, traits, ..message })
     }
 
-    fn group(&mut self, queue: &Arc<QueueHandle>) -> &mut Group {
-        let at = self.groups.iter().position(|group| Arc::ptr_eq(&group.queue, queue));
+    fn group(&mut self, target: &Target) -> &mut Group {
+        let at = self.groups.iter().position(|group| group.target.is(target));
         let at = at.unwrap_or_else(|| {
-            self.groups.push(Group { queue: queue.clone(), indices: Vec::new(), tags: Vec::new() });
+            self.groups.push(Group { target: target.clone(), indices: Vec::new(), tags: Vec::new() });
             self.groups.len() - 1
         });
         &mut self.groups[at]
     }
 
-    /// What was gathered, as the parts of a transaction.
-    pub(super) fn take_parts(&mut self, vhost: &Vhost) -> Vec<Part> {
+    /// What was gathered, as the parts of a transaction, and what of it goes to streams.
+    pub(super) fn take_parts(&mut self, vhost: &Vhost) -> (Vec<Part>, Vec<(Arc<StreamHandle>, Share)>) {
         let block = self.block.finish(vhost.memory().gauge());
-        let part = |Group { queue, indices, .. }| {
+        let (mut parts, mut shares) = (Vec::new(), Vec::new());
+        for Group { target, indices, .. } in self.groups.drain(..) {
             let (block, picks) = (block.clone(), Picks::from_indices(&indices));
-            Part { queue, block, picks, settles: Vec::new() }
-        };
-        self.groups.drain(..).map(part).collect()
+            match target {
+                Target::Queue(queue) => parts.push(Part { queue, block, picks, settles: Vec::new() }),
+                Target::Stream(stream) => {
+                    shares.push((stream, Share { block, picks, receipts: Receipts::Nobody }));
+                }
+            }
+        }
+        (parts, shares)
     }
 
     /// Hands over what was gathered. What finds its queue full is in the backlog then.
@@ -287,14 +295,24 @@ impl Publisher {
             return;
         }
         let block = self.block.finish(vhost.memory().gauge());
-        for Group { queue, indices, tags } in self.groups.drain(..) {
+        for Group { target, indices, tags } in self.groups.drain(..) {
             let receipts = match tags.iter().all(Option::is_none) {
                 true => Receipts::Nobody,
                 false => Receipts::Connection { link: link.clone(), tags },
             };
             let picks = Picks::from_indices(&indices);
-            self.backlog.add(queue, Share { block: block.clone(), picks, receipts });
+            self.backlog.add(target, Share { block: block.clone(), picks, receipts });
         }
+    }
+}
+
+fn message_of<'m>(content: &'m Content<'_>, envelope: &'m [u8], traits: Traits) -> Message<'m> {
+    Message {
+        exchange: content.exchange.as_bytes(),
+        routing_key: content.routing_key.as_bytes(),
+        envelope,
+        body: &content.body,
+        traits,
     }
 }
 

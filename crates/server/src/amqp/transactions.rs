@@ -49,7 +49,7 @@ impl Connection {
         self.publisher.start_turn();
         let mut publishes = transaction.publishes.iter();
         let gathered = publishes.try_for_each(|publish| self.publish_now(number, &publish.content()));
-        let mut parts = self.publisher.take_parts(&self.vhost);
+        let (mut parts, shares) = self.publisher.take_parts(&self.vhost);
         if let Err(fault) = gathered {
             // An exchange went since the check.
             self.channel(number).mode = Mode::Transaction(transaction);
@@ -61,6 +61,10 @@ impl Connection {
         }
         self.settling.add_to(&mut parts, self.node.memory().gauge());
         self.node.commit(parts).await;
+        for (stream, share) in shares {
+            stream.publish(share).await;
+        }
+        self.settling.flush();
         self.release_places(number, places);
         self.say(number, TxCommitOk {});
         Ok(())

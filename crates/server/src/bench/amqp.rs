@@ -54,6 +54,9 @@ pub(crate) struct Flags {
     /// Declare durable queues, and a durable exchange.
     #[arg(long)]
     durable: bool,
+    /// Declare streams. Their consumers need --prefetch and --ack-every.
+    #[arg(long, requires_all = ["prefetch", "ack_every"])]
+    streams: bool,
     /// Deliveries each consumer may have unacknowledged; 0 is no limit.
     #[arg(long, default_value_t = 0)]
     prefetch: u16,
@@ -80,6 +83,7 @@ pub(super) fn run(flags: Flags) -> ExitCode {
 
 async fn bench(flags: &Flags) -> Result<Report, Error> {
     let topology = Topology::new(std::process::id(), flags.queues.into(), flags.exchange_type, flags.durable);
+    let topology = if flags.streams { topology.of_streams() } else { topology };
     let mut control = Connection::open(&flags.uri).await?;
     topology.declare(&mut control).await?;
     let report = tokio::select! {

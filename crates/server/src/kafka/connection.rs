@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use cauce_broker::{Alarms, Event};
 use cauce_kafka::api::{read_request, write_response};
-use cauce_kafka::{Api, Request, RequestError, RequestHeader, Text};
+use cauce_kafka::{Api, Encoded, Request, RequestError, RequestHeader, Response, Text};
+use cauce_log::Region;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
@@ -20,8 +21,10 @@ use tokio::time::Instant;
 use super::Service;
 use super::api::produce::{self, Producing};
 use super::api::{self, api_versions};
+use super::authorization::Principal;
 use super::frames::{Frame, FrameError, Frames};
 use super::listener::Advertised;
+use super::login::{self, Login};
 use super::reply::{self, Reply};
 
 /// Produce requests of one client under way, and bytes of them. A client has five, usually of a MiB at most.
@@ -33,7 +36,7 @@ const READ_AHEAD_BYTES_MAX: usize = 64 << 10;
 
 /// Why a client is served no longer.
 #[derive(Debug, thiserror::Error)]
-enum End {
+pub(super) enum End {
     #[error("{0}")]
     Gone(#[from] io::Error),
     #[error("{0}")]
@@ -42,6 +45,12 @@ enum End {
     BadRequest(#[from] RequestError),
     #[error("it produces without waiting for answers, so that closing is how it learns of an error: {0}")]
     Unanswered(String),
+    #[error("it asks for {0:?} and has not logged in (see --kafka-anonymous)")]
+    LoginNeeded(Api),
+    #[error("it wants to log in by a mechanism that is not served")]
+    Mechanism,
+    #[error("its login was refused")]
+    LoginRefused,
     #[error("the broker stops")]
     Stopping,
     #[error("it was idle for too long")]
@@ -52,6 +61,7 @@ enum End {
 #[derive(Debug, Clone)]
 pub(super) struct Call {
     pub(super) service: Arc<Service>,
+    pub(super) principal: Principal,
     pub(super) version: i16,
     pub(super) client_id: Option<Text>,
     pub(super) client_host: IpAddr,
@@ -67,10 +77,11 @@ struct UnderWay {
 }
 
 pub(super) struct Connection {
-    service: Arc<Service>,
+    pub(super) service: Arc<Service>,
     advertised: Arc<Advertised>,
     stream: TcpStream,
-    peer: SocketAddr,
+    pub(super) peer: SocketAddr,
+    pub(super) login: Login,
     frames: Frames,
     /// The client says nothing more.
     at_end: bool,
@@ -95,7 +106,10 @@ impl Connection {
         let node = &service.node;
         let id = node.next_id();
         node.connected(id, link);
-        let frames = Frames::new(node.clone());
+        let mut frames = Frames::new(node.clone());
+        if !service.anonymous.allows(peer.ip()) {
+            frames.limit(login::REQUEST_BYTES_MAX);
+        }
         Connection {
             alarms: node.memory().alarms(),
             id,
@@ -103,6 +117,7 @@ impl Connection {
             advertised,
             stream,
             peer,
+            login: Login::Unknown,
             frames,
             at_end: false,
             produces: false,
@@ -116,7 +131,8 @@ impl Connection {
     /// Serves the client until it leaves.
     pub(super) async fn run(mut self) {
         match self.serve().await {
-            Ok(()) | Err(End::Gone(_) | End::Idle) => {}
+            // A refused login is logged where it is refused.
+            Ok(()) | Err(End::Gone(_) | End::Idle | End::LoginRefused) => {}
             Err(End::Stopping) => {
                 let _ = self.finish_all().await;
             }
@@ -164,6 +180,9 @@ impl Connection {
     }
 
     async fn begin(&mut self, frame: Frame) -> Result<(), End> {
+        if let Login::Chosen { bare: true } = self.login {
+            return self.authenticate_bare(&frame.bytes).await;
+        }
         let bytes = frame.bytes.len();
         let (header, request) = match read_request(frame.bytes) {
             Ok(read) => read,
@@ -183,7 +202,8 @@ impl Connection {
             let (key, version) = (header.api.key(), header.version);
             return Err(RequestError::UnknownApi { key, version }.into());
         }
-        let call = self.call(&header)?;
+        let Some((principal, request)) = self.admit(&header, request).await? else { return Ok(()) };
+        let call = self.call(&header, principal)?;
         match request {
             Request::Produce(request) => {
                 self.produces = true;
@@ -206,16 +226,31 @@ impl Connection {
         }
     }
 
-    fn call(&self, header: &RequestHeader) -> io::Result<Call> {
+    /// From now on the client is known, and may say more at once.
+    pub(super) fn become_known(&mut self, principal: Principal) {
+        self.login = Login::Known(principal);
+        self.frames.limit(self.service.node.settings().node.request_bytes_max as usize);
+    }
+
+    fn call(&self, header: &RequestHeader, principal: Principal) -> io::Result<Call> {
         let (host, port) = self.advertised.endpoint(self.stream.local_addr()?.ip());
         Ok(Call {
             service: self.service.clone(),
+            principal,
             version: header.version,
             client_id: header.client_id.clone(),
             client_host: self.peer.ip().to_canonical(),
             host,
             port,
         })
+    }
+
+    /// Lets the client wait.
+    pub(super) async fn pause(&mut self, time: Duration) -> Result<(), End> {
+        tokio::select! {
+            () = tokio::time::sleep(time) => Ok(()),
+            _ = self.mailbox.recv() => Err(End::Stopping),
+        }
     }
 
     async fn finish_all(&mut self) -> Result<(), End> {
@@ -237,9 +272,19 @@ impl Connection {
         }
     }
 
+    /// Answers when all those before are answered.
+    pub(super) async fn answer(&mut self, header: &RequestHeader, response: Response) -> Result<(), End> {
+        self.finish_all().await?;
+        self.send(header.version, header.correlation_id, response.into()).await
+    }
+
     async fn send(&mut self, version: i16, correlation_id: i32, reply: Reply) -> Result<(), End> {
         let message = write_response(version, correlation_id, &reply.response);
-        let sending = reply::send(&self.stream, &message, &reply.regions);
+        self.send_message(&message, &reply.regions).await
+    }
+
+    pub(super) async fn send_message(&mut self, message: &Encoded, regions: &[Region]) -> Result<(), End> {
+        let sending = reply::send(&self.stream, message, regions);
         tokio::time::timeout(self.idle_max(), sending).await.map_err(|_| End::Idle)??;
         self.last_heard = Instant::now();
         Ok(())

@@ -45,6 +45,11 @@ impl Frames {
         Frames { input: BytesMut::new(), bytes_max, node, partial: None }
     }
 
+    /// Lets requests have so many bytes, where more are not allowed anyway.
+    pub(super) fn limit(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max.min(self.node.settings().node.request_bytes_max as usize);
+    }
+
     /// Bytes that came and are in no request yet.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.input.len()

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `listener` | how a listener is written, and what clients are told about it |
 //! | `connection` | one client: requests in, answers out, in order |
+//! | `login` | who a client is |
+//! | `authorization` | what it may do |
 //! | `frames` | requests out of the bytes of a socket |
 //! | `reply` | answers, and how they leave: bytes, and parts of files that are not copied |
 //! | `fetch_sessions` | what clients fetch again and again |
@@ -11,11 +13,13 @@
 //! | `api` | one file for each API |
 
 mod api;
+mod authorization;
 mod connection;
 mod error;
 mod fetch_sessions;
 mod frames;
 mod listener;
+mod login;
 mod reply;
 #[cfg(test)]
 mod tests;
@@ -31,6 +35,7 @@ use connection::Connection;
 use fetch_sessions::FetchSessions;
 
 pub(crate) use listener::{Advertised, Listener};
+pub(crate) use login::Anonymous;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -39,12 +44,13 @@ pub(crate) struct Service {
     fetch_sessions: FetchSessions,
     /// Where the node keeps what it keeps, to be shown.
     directory: PathBuf,
+    anonymous: Anonymous,
 }
 
 impl Service {
-    pub(crate) fn new(node: Arc<Node>, directory: PathBuf) -> Arc<Service> {
+    pub(crate) fn new(node: Arc<Node>, directory: PathBuf, anonymous: Anonymous) -> Arc<Service> {
         let fetch_sessions = FetchSessions::new(node.settings().node.fetch_sessions_max as usize);
-        Arc::new(Service { node, fetch_sessions, directory })
+        Arc::new(Service { node, fetch_sessions, directory, anonymous })
     }
 }
 

@@ -181,6 +181,27 @@ impl Client {
         }
     }
 
+    /// Asks the leader of a partition, and whoever leads it then if that has just changed.
+    pub(crate) async fn ask_leader<C: Call + Clone, T>(
+        &mut self,
+        leader: &PartitionLeader,
+        request: C,
+        answer: impl Fn(&C::Response) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let until = self.patience();
+        let mut node = leader.node;
+        loop {
+            let response = self.node(node).await?.call(request.clone()).await?;
+            match answer(&response) {
+                Err(error) if error.passes() && Instant::now() < until => sleep(READY_AGAIN_AFTER).await,
+                other => return other,
+            }
+            let leaders = self.leaders(&leader.place.topic).await?;
+            let now = leaders.into_iter().find(|other| other.place == leader.place);
+            node = now.map_or(node, |now| now.node);
+        }
+    }
+
     /// How long the broker may take for a request that says so.
     pub(crate) fn request_timeout_ms(&self) -> i32 {
         i32::try_from(self.options.timeout * 1000).unwrap_or(i32::MAX)

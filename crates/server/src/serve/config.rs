@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::machine;
 use super::values::{Names, Size, Timeout};
 use crate::amqp::Limits;
-use crate::kafka::Listener;
+use crate::kafka::{Anonymous, Listener};
 
 /// Free bytes below which publishers wait; RabbitMQ's default `disk_free_limit`.
 const DISK_FREE_BYTES_MIN: u64 = 50_000_000;
@@ -54,6 +54,10 @@ struct Settings {
     /// the `/` being where clients are told to come back to; `none` for nowhere [default: 0.0.0.0:9092].
     #[arg(long, value_name = "LISTENERS", env = "CAUCE_KAFKA")]
     kafka: Option<Names>,
+    /// From where Kafka clients are served that do not log in: from this machine, from anywhere, or never. They may do
+    /// everything [default: loopback].
+    #[arg(long, value_enum, value_name = "WHERE", env = "CAUCE_KAFKA_ANONYMOUS")]
+    kafka_anonymous: Option<Anonymous>,
     /// A setting of Kafka's brokers, such as `num.partitions=3`; may be given again and again.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_pair)]
     #[serde(default, deserialize_with = "pairs")]
@@ -146,6 +150,7 @@ pub(super) struct Config {
     pub(super) data: PathBuf,
     pub(super) amqp: String,
     pub(super) kafka: Vec<Listener>,
+    pub(super) kafka_anonymous: Anonymous,
     /// Under Kafka's names.
     pub(super) settings: cauce_broker::Settings,
     pub(super) flush: Flush,
@@ -212,6 +217,7 @@ impl Settings {
             data: self.data.or(weaker.data),
             amqp: self.amqp.or(weaker.amqp),
             kafka: self.kafka.or(weaker.kafka),
+            kafka_anonymous: self.kafka_anonymous.or(weaker.kafka_anonymous),
             // The last one counts.
             set: weaker.set.into_iter().chain(self.set).collect(),
             http: self.http.or(weaker.http),
@@ -259,6 +265,7 @@ impl Settings {
             data: self.data.unwrap_or_else(|| "cauce-data".into()),
             amqp: self.amqp.unwrap_or_else(|| "0.0.0.0:5672".into()),
             kafka,
+            kafka_anonymous: self.kafka_anonymous.unwrap_or(Anonymous::Loopback),
             settings,
             flush: match self.flush.unwrap_or(FlushSetting::Always) {
                 FlushSetting::Always => Flush::Always,

@@ -199,11 +199,11 @@ fn batch_of(records: &[(i64, Option<&[u8]>)]) -> Bytes {
     builder.finish()
 }
 
-fn three() -> Bytes {
+pub(crate) fn three() -> Bytes {
     batch_of(&[(NOW_MS, Some(b"a")), (NOW_MS + 1, None), (NOW_MS + 2, Some(b""))])
 }
 
-fn compressed(codec: u8) -> Bytes {
+pub(crate) fn compressed(codec: u8) -> Bytes {
     let plain = three();
     let records = &plain[HEADER_BYTES..];
     let records = match codec {
@@ -224,7 +224,7 @@ fn compressed(codec: u8) -> Bytes {
 }
 
 /// The header of a batch with other records behind it.
-fn with_records(batch: &Bytes, codec: u8, records: &[u8]) -> Bytes {
+pub(crate) fn with_records(batch: &Bytes, codec: u8, records: &[u8]) -> Bytes {
     let mut bytes = batch[..HEADER_BYTES].to_vec();
     bytes.extend_from_slice(records);
     let length = (bytes.len() - 12) as i32;

@@ -65,7 +65,7 @@ fn a_repeated_end_is_recognised_after_a_restart() {
 #[test]
 fn a_new_id_promised_before_a_restart_is_kept() {
     check(
-        "given a 5/32766 Ongoing t v2; init -; hold; commit a 5/32766 v2; persist; restart; go; show a",
+        "given a 5/32766 Ongoing t v2; init b; hold; commit a 5/32766 v2; persist; restart; go; show a",
         &[
             "1 is 0/0",
             "persist a PrepareCommit 5/32767 [t]",

@@ -1,7 +1,7 @@
 //! Commands and effects as words: the one place where stories touch the coordinator.
 //!
 //! Producers are written `7/0` (id and epoch), partitions as one word. Commands: `init a` (transactional id a),
-//! `init a expect=7/0 timeout=9`, `init -` (none), `add a 7/0 t u v2`, `verify a 7/0 t`, `commit a 7/0 v2`, `abort a 7/0`,
+//! `init a expect=7/0 timeout=9`, `add a 7/0 t u v2`, `verify a 7/0 t`, `commit a 7/0 v2`, `abort a 7/0`,
 //! `at 500`, `show a`, `timeout`, `restart`, `given a 7/0 Ongoing t u` (a restart with this record on disk).
 //!
 //! Records are persisted and partitions marked at once, until `hold`; from then on by `persist` (the oldest record),
@@ -112,7 +112,7 @@ impl World {
     fn init(&mut self, words: &[&str]) {
         self.token += 1;
         let value = |key: &str| words.iter().find_map(|word| word.strip_prefix(key));
-        let id = Some(words[0]).filter(|word| *word != "-").map(|word| word.trim_matches('"'));
+        let id = words[0].trim_matches('"');
         let timeout_ms = value("timeout=").map_or(TIMEOUT_MS, |word| word.parse().unwrap());
         let expected = value("expect=").map(producer);
         self.coordinator.init_producer_id(self.token, id, timeout_ms, expected, self.now_ms, &mut self.out);

@@ -120,7 +120,7 @@ impl Broker {
 
     pub(super) fn init(&mut self, id: &str, timeout_ms: i32) -> u64 {
         let token = self.token();
-        self.coordinator.init_producer_id(token, Some(id), timeout_ms, None, self.now_ms, &mut self.out);
+        self.coordinator.init_producer_id(token, id, timeout_ms, None, self.now_ms, &mut self.out);
         self.carry_out();
         token
     }

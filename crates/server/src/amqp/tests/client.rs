@@ -33,7 +33,15 @@ impl Server {
 
     pub(super) async fn with(limits: Limits, memory_bytes: usize) -> Server {
         let config = NodeConfig { flush: Flush::Os, memory_bytes, ..NodeConfig::default() };
-        let node = Node::start(Arc::new(MemoryDisk::new()), config).expect("an empty disk opens");
+        Server::on(MemoryDisk::new(), config, limits).await
+    }
+
+    pub(super) async fn over(disk: MemoryDisk, flush: Flush) -> Server {
+        Server::on(disk, NodeConfig { flush, ..NodeConfig::default() }, Limits::default()).await
+    }
+
+    async fn on(disk: MemoryDisk, config: NodeConfig, limits: Limits) -> Server {
+        let node = Node::start(Arc::new(disk), config).expect("an empty disk opens");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();
         tokio::spawn(listen(listener, node.clone(), limits, 1000));
@@ -43,7 +51,8 @@ impl Server {
     /// A transient queue.
     pub(super) fn queue(&self, name: &str) -> Arc<QueueHandle> {
         let vhost = self.node.vhost("/").expect("the default one");
-        vhost.declare_queue(name, QueueSpec::default(), 0).expect("a new queue").0
+        let (target, _) = vhost.declare_queue(name, QueueSpec::default(), 0).expect("a new queue");
+        target.queue().expect("no stream").clone()
     }
 
     /// A few queues and exchanges that are not there yet; the odd ones are as the dice say.
@@ -60,10 +69,14 @@ impl Server {
         {
             drop(vhost.declare_queue(name, spec, 0));
         }
+        let arguments = Table::from_iter([("x-queue-type", Value::text("stream"))]);
+        let stream = QueueSpec { arguments, durable: true, ..QueueSpec::default() };
+        drop(vhost.declare_queue("s", stream, 0));
         for (name, kind) in [("x", ExchangeKind::Topic), ("y", ExchangeKind::Fanout)] {
             drop(vhost.declare_exchange(name, ExchangeSpec::new(kind)));
             drop(vhost.bind(name, Destination::queue("a"), "#", Table::new()));
             drop(vhost.bind(name, Destination::queue("b"), "a", Table::new()));
+            drop(vhost.bind(name, Destination::queue("s"), "#", Table::new()));
         }
         let mut arguments = Table::new();
         arguments.set("x-delayed-type", Value::text("fanout"));
@@ -75,6 +88,9 @@ impl Server {
     /// Whatever was declared goes, with all it holds.
     pub(super) async fn delete_everything(&self) {
         let vhost = self.node.vhost("/").expect("the default one");
+        for topic in self.node.topics().all() {
+            self.node.delete_topic(&topic.name).await.expect("it may go");
+        }
         let queues: Vec<_> = vhost.topology().queues().map(|entry| entry.name.to_string()).collect();
         for name in queues {
             vhost.delete_queue(&name, 0, false, false).await.expect("it may go");

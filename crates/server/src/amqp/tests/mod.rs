@@ -2,4 +2,5 @@
 
 mod client;
 mod flow;
+mod flushing;
 mod random;

@@ -223,6 +223,7 @@ impl Dice {
             0 => self.pick(&["missing", "amq.mine"]),
             1..4 => "amq.rabbitmq.reply-to",
             4..8 => "",
+            8..12 => "s",
             _ => self.pick(&["a", "b", "c", "d"]),
         }
     }
@@ -236,7 +237,7 @@ impl Dice {
     }
 
     fn key(&mut self) -> &'static str {
-        self.pick(&["a", "b", "c", "d", "", "#", "*.a", "a.b.c"])
+        self.pick(&["a", "b", "c", "d", "s", "", "#", "*.a", "a.b.c"])
     }
 
     fn channel(&mut self) -> u16 {
@@ -343,6 +344,9 @@ impl Dice {
                 "x-match",
                 "x-delayed-type",
                 "x-delay",
+                "x-stream-offset",
+                "x-kafka-key",
+                "x-kafka-tombstone",
                 "alternate-exchange",
                 "hash-header",
                 "CC",
@@ -368,6 +372,9 @@ impl Dice {
             (_, "x-queue-type") => Value::text(self.pick(&["classic", "quorum", "stream"])),
             (_, "x-match") => Value::text(self.pick(&["all", "any", "any-with-x"])),
             (_, "x-delayed-type") => Value::text(self.pick(&["direct", "topic", "fanout"])),
+            (_, "x-stream-offset") if self.flag() => Value::text(self.pick(&["first", "last", "next", "1h"])),
+            (_, "x-kafka-key") => Value::text(self.key()),
+            (_, "x-kafka-tombstone") => Value::Bool(true),
             (_, "x-single-active-consumer") => Value::Bool(true),
             (_, "CC" | "BCC") => Value::List(vec![Value::text(self.key()), Value::text(self.key())]),
             _ => Value::I32(self.below(6) as i32),

@@ -1,6 +1,7 @@
 //! The queues of a run, the exchange before them, and who publishes to and consumes from which.
 
 use cauce_amqp::method::{ExchangeDeclare, ExchangeDelete, QueueBind, QueueDeclare, QueueDelete};
+use cauce_amqp::table::encode_entry;
 use cauce_amqp::{RawTable, encode_table};
 use cauce_core::{Table, Value};
 use clap::ValueEnum;
@@ -32,6 +33,7 @@ pub(super) struct Topology {
     pub(super) queues: Vec<String>,
     pub(super) exchange: Option<(String, ExchangeType)>,
     pub(super) durable: bool,
+    pub(super) streams: bool,
 }
 
 impl Topology {
@@ -42,7 +44,13 @@ impl Topology {
             queues: (0..queues).map(|index| format!("{prefix}.{index:05}")).collect(),
             exchange: exchange.map(|kind| (prefix, kind)),
             durable,
+            streams: false,
         }
+    }
+
+    /// The same with streams for queues, which are always durable.
+    pub(super) fn of_streams(self) -> Topology {
+        Topology { durable: true, streams: true, ..self }
     }
 
     pub(super) fn exchange_name(&self) -> &str {
@@ -75,8 +83,13 @@ impl Topology {
             };
             connection.call(declare.into(), "exchange.declare-ok").await?;
         }
+        let mut arguments = Vec::new();
+        if self.streams {
+            encode_entry("x-queue-type", &Value::text("stream"), &mut arguments);
+        }
         for queue in &self.queues {
-            let declare = QueueDeclare { queue, durable: self.durable, ..QueueDeclare::default() };
+            let arguments = RawTable(&arguments);
+            let declare = QueueDeclare { queue, durable: self.durable, arguments, ..QueueDeclare::default() };
             connection.call(declare.into(), "queue.declare-ok").await?;
             self.bind(connection, queue).await?;
         }

@@ -151,8 +151,8 @@ impl Produce {
             topic_data: vec![topic],
             ..ProduceRequest::default()
         };
-        let response = client.node(leader.node).await?.call(request).await?;
-        let first_offset = first_offset(&response, leader)?;
+        let answer = |response: &ProduceResponse| first_offset(response, leader);
+        let first_offset = client.ask_leader(leader, request, answer).await?;
         if self.json {
             let partition = leader.place.partition;
             let written = Written { topic: &self.name, partition, first_offset, records };

@@ -4,9 +4,9 @@ use cauce_core::producer::TransactionVersion;
 use cauce_kafka::ErrorCode;
 use cauce_kafka::messages::add_offsets_to_txn::*;
 
-use super::Call;
-use super::membership::{named, shared};
+use super::membership::shared;
 use super::transactional::producer;
+use super::{Call, Right};
 
 const FENCED_SINCE: i16 = 2;
 
@@ -16,7 +16,8 @@ pub(super) async fn answer(call: &Call, request: &AddOffsetsToTxnRequest) -> Add
 }
 
 async fn add(call: &Call, request: &AddOffsetsToTxnRequest) -> Result<(), ErrorCode> {
-    let group = named(&request.group_id)?;
+    call.check_transactional_id(Right::Write, &request.transactional_id)?;
+    let group = call.group_of_members(&request.group_id)?;
     let partitions = vec![call.service.node.offsets_partition(&group)];
     let producer = producer(request.producer_id, request.producer_epoch);
     // Clients of the newer rules do not ask.

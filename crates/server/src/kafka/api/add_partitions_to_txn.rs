@@ -7,9 +7,9 @@ use cauce_core::producer::Producer;
 use cauce_kafka::messages::add_partitions_to_txn::*;
 use cauce_kafka::{ErrorCode, Text};
 
-use super::Call;
 use super::membership::{at, shared};
 use super::transactional::{epoch_per_transaction_since, producer};
+use super::{Call, Right};
 
 const FENCED_SINCE: i16 = 2;
 
@@ -43,8 +43,10 @@ async fn add(
     verify_only: bool,
 ) -> Vec<AddPartitionsToTxnTopicResult> {
     let partitions = partitions_of(&topics);
-    let missing = |at: &TopicPartition| call.check_partition(at).err();
-    let codes = if partitions.iter().any(|at| missing(at).is_some()) {
+    let missing = |at: &TopicPartition| call.check_partition(Right::Write, at).err();
+    let codes = if let Err(code) = call.check_transactional_id(Right::Write, name) {
+        vec![code; partitions.len()]
+    } else if partitions.iter().any(|at| missing(at).is_some()) {
         let code = |at| missing(at).unwrap_or(ErrorCode::OperationNotAttempted);
         partitions.iter().map(code).collect()
     } else if verify_only {

@@ -7,7 +7,7 @@ use cauce_core::topic::Overrides;
 use cauce_kafka::messages::alter_configs::*;
 
 use super::configs::{BROKER, Refused, TOPIC, invalid};
-use super::{Call, text};
+use super::{Call, ClusterRight, Right, text};
 
 pub(super) async fn answer(call: &Call, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let mut seen = HashSet::new();
@@ -50,8 +50,9 @@ fn alter(call: &Call, resource: &AlterConfigsResource, validate_only: bool) -> R
 /// Whether this is something that can be changed at all.
 pub(super) fn check_resource(call: &Call, kind: i8, name: &str) -> Result<(), Refused> {
     match kind {
-        TOPIC => Ok(()),
+        TOPIC => call.authorize(Right::Configure, name),
         BROKER => {
+            call.authorize_cluster(ClusterRight::Alter)?;
             call.check_broker(name)?;
             Err(invalid("what is set for the broker comes from its file or --set, and stays while it runs"))
         }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use cauce_broker::groups::{GroupError, GroupId};
 use cauce_core::group::{Commit, OffsetToCommit};
+use cauce_core::partition::TopicPartition;
 use cauce_core::stream::Guard;
 use cauce_kafka::{ErrorCode, Text};
 
 use super::membership::{at, given, shared};
-use super::{Call, believed};
+use super::{Call, Right, believed};
 
 /// What was sent about one topic.
 pub(super) struct TopicOffsets {
@@ -59,15 +60,16 @@ pub(super) async fn commit(
     topics: Vec<TopicOffsets>,
     code: impl Fn(GroupError) -> ErrorCode,
 ) -> Vec<TopicOutcome> {
+    let check = |at: &TopicPartition| call.check_partition(Right::Read, at);
     let all = topics.iter().flat_map(|topic| &topic.offsets);
-    commit.offsets = all.filter(|offset| call.check_partition(&offset.at).is_ok()).cloned().collect();
+    commit.offsets = all.filter(|offset| check(&offset.at).is_ok()).cloned().collect();
     let committed = match commit.offsets.is_empty() {
         true => Ok(Vec::new()),
         false => call.groups().commit(group, commit, guard).await,
     };
     let too_long: Result<HashSet<_>, ErrorCode> =
         committed.map(|too_long| too_long.into_iter().collect()).map_err(code);
-    outcomes(topics, |offset| match (call.check_partition(&offset.at), &too_long) {
+    outcomes(topics, |offset| match (check(&offset.at), &too_long) {
         (Err(code), _) => code,
         (Ok(()), Err(code)) => *code,
         (Ok(()), Ok(too_long)) if too_long.contains(&offset.at) => ErrorCode::OffsetMetadataTooLarge,

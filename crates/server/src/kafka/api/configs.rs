@@ -6,7 +6,7 @@ use cauce_core::settings::{Kind, SettingError};
 use cauce_core::topic::TopicConfig;
 use cauce_kafka::ErrorCode;
 
-use super::Call;
+use super::{Call, ClusterRight, Right};
 use crate::kafka::error::Coded;
 
 /// Resources that one request may name: what is said of each is far longer than its name.
@@ -115,6 +115,17 @@ fn kind_of(kind: Kind) -> i8 {
 }
 
 impl Call {
+    /// As [`Call::check_topic`] does, for what says why it is refused.
+    pub(super) fn authorize(&self, right: Right, topic: &str) -> Result<(), Refused> {
+        let refused = |code| Refused(code, "no permission for this topic".to_owned());
+        self.check_topic(right, topic).map_err(refused)
+    }
+
+    pub(super) fn authorize_cluster(&self, right: ClusterRight) -> Result<(), Refused> {
+        let refused = |code| Refused(code, "no permission for the node as a whole".to_owned());
+        self.check_cluster(right).map_err(refused)
+    }
+
     /// Whether a broker of this name is us. No name means all brokers.
     pub(super) fn check_broker(&self, name: &str) -> Result<(), Refused> {
         let node_id = self.node_id();

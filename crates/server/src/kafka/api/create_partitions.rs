@@ -7,7 +7,7 @@ use cauce_kafka::ErrorCode;
 use cauce_kafka::messages::create_partitions::*;
 
 use super::configs::{Refused, invalid};
-use super::{Call, text};
+use super::{Call, Right, text};
 
 pub(super) async fn answer(call: &Call, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
     let mut seen = HashSet::new();
@@ -34,6 +34,7 @@ pub(super) async fn answer(call: &Call, request: CreatePartitionsRequest) -> Cre
 
 fn add(call: &Call, topic: &CreatePartitionsTopic, validate_only: bool) -> Result<Saved, Refused> {
     let node = &call.service.node;
+    call.authorize(Right::Configure, &topic.name)?;
     if let (Some(assignments), Some(known)) = (&topic.assignments, node.topics().get(&topic.name)) {
         let more = topic.count - known.partitions().len() as i32;
         let here = assignments.iter().all(|assignment| assignment.broker_ids == [call.node_id()]);

@@ -8,7 +8,7 @@ use cauce_kafka::messages::create_topics::*;
 use cauce_kafka::{ErrorCode, Text, Uuid};
 
 use super::configs::{FROM_BROKER, FROM_DEFAULT, FROM_TOPIC, Refused, invalid};
-use super::{Call, text};
+use super::{Call, Right, text};
 
 /// Partitions that one request may make.
 const PARTITIONS_MAX: i64 = 10_000;
@@ -61,6 +61,7 @@ struct Made {
 
 fn make(call: &Call, topic: &CreatableTopic, validate_only: bool, left: &mut i64) -> Result<Made, Refused> {
     let node = &call.service.node;
+    call.authorize(Right::Configure, &topic.name)?;
     let partitions = partitions(call, topic)?;
     *left -= i64::from(partitions.max(1));
     if *left < 0 {

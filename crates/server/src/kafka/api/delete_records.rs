@@ -3,7 +3,7 @@
 use cauce_kafka::ErrorCode;
 use cauce_kafka::messages::delete_records::*;
 
-use super::Call;
+use super::{Call, Right};
 
 /// Stands for all there is.
 const HIGH_WATERMARK: i64 = -1;
@@ -29,7 +29,7 @@ pub(super) async fn answer(call: &Call, request: DeleteRecordsRequest) -> Delete
 }
 
 async fn delete(call: &Call, topic: &str, partition: i32, before: i64) -> Result<u64, ErrorCode> {
-    let topic = call.topic(topic, Default::default())?;
+    let topic = call.topic(Right::Configure, topic, Default::default())?;
     let partition = topic.partition(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if topic.is_internal() {
         return Err(ErrorCode::InvalidTopic);

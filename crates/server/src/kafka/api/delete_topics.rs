@@ -1,10 +1,9 @@
 //! Deletes topics, by name or by id.
 
-use cauce_core::topic::TopicId;
 use cauce_kafka::messages::delete_topics::*;
 use cauce_kafka::{ErrorCode, Text, Uuid};
 
-use super::{Call, text};
+use super::{Call, Right, text};
 use crate::kafka::error::Coded;
 
 pub(super) async fn answer(call: &Call, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
@@ -20,32 +19,37 @@ pub(super) async fn answer(call: &Call, request: DeleteTopicsRequest) -> DeleteT
 async fn delete(call: &Call, name: Option<Text>, id: Uuid) -> DeletableTopicResult {
     let node = &call.service.node;
     let mut result = DeletableTopicResult { name, topic_id: id, ..DeletableTopicResult::default() };
-    let mut refuse = |code: ErrorCode, reason: String| {
+    let mut refuse = |code: ErrorCode, reason: &str| {
         (result.error_code, result.error_message) = (code.code(), Some(text(reason)));
     };
     if !node.settings().node.delete_topics {
-        refuse(ErrorCode::TopicDeletionDisabled, "delete.topic.enable is false".to_owned());
+        refuse(ErrorCode::TopicDeletionDisabled, "delete.topic.enable is false");
         return result;
     }
     let found = match (&result.name, id) {
         (Some(_), id) if id != Uuid::ZERO => {
-            refuse(ErrorCode::InvalidRequest, "a name and an id, where one may be".to_owned());
+            refuse(ErrorCode::InvalidRequest, "a name and an id, where one may be");
             return result;
         }
-        (Some(name), _) => node.topics().get(name),
-        (None, Uuid(id)) => node.topics().by_id(TopicId(id)),
+        (Some(name), _) => call
+            .check_topic(Right::Configure, name)
+            .and_then(|()| node.topics().get(name).ok_or(ErrorCode::UnknownTopicOrPartition)),
+        (None, id) => call.topic(Right::Configure, "", id),
     };
-    let Some(topic) = found else {
-        let code = match result.name {
-            Some(_) => ErrorCode::UnknownTopicOrPartition,
-            None => ErrorCode::UnknownTopicId,
-        };
-        refuse(code, "no such topic".to_owned());
-        return result;
+    let topic = match found {
+        Ok(topic) => topic,
+        Err(code @ ErrorCode::TopicAuthorizationFailed) => {
+            refuse(code, "no permission for this topic");
+            return result;
+        }
+        Err(code) => {
+            refuse(code, "no such topic");
+            return result;
+        }
     };
     match node.delete_topic(&topic.name).await {
         Ok(()) => {}
-        Err(error) => refuse(error.code(), error.to_string()),
+        Err(error) => refuse(error.code(), &error.to_string()),
     }
     result.name = Some(text(&topic.name));
     result.topic_id = Uuid(topic.id.0);

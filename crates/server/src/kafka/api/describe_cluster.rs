@@ -3,7 +3,7 @@
 use cauce_kafka::ErrorCode;
 use cauce_kafka::messages::describe_cluster::*;
 
-use super::{Call, operation, operations, text};
+use super::{Call, text};
 
 /// Brokers; 2 would be controllers, which have no address of their own here (KIP-919).
 const BROKERS: i8 = 1;
@@ -30,7 +30,7 @@ pub(super) fn answer(call: &Call, request: &DescribeClusterRequest) -> DescribeC
         ..DescribeClusterResponse::default()
     };
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = operations(operation::OF_CLUSTER);
+        response.cluster_authorized_operations = call.cluster_operations();
     }
     response
 }

@@ -5,7 +5,7 @@ use cauce_kafka::Text;
 use cauce_kafka::messages::describe_configs::*;
 
 use super::configs::{self, BROKER, Described, GROUP, RESOURCES_MAX, Refused, TOPIC, Value, invalid};
-use super::{Call, text};
+use super::{Call, ClusterRight, Right, text};
 
 pub(super) fn answer(call: &Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let include_synonyms = request.include_synonyms;
@@ -38,10 +38,12 @@ fn describe(call: &Call, resource: &DescribeConfigsResource) -> Result<Vec<Descr
     let (node, name) = (&call.service.node, &*resource.resource_name);
     match resource.resource_type {
         TOPIC => {
+            call.authorize(Right::Describe, name)?;
             let topic = node.topics().get(name).ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
             Ok(configs::of_topic(node.settings(), &topic))
         }
         BROKER => {
+            call.authorize_cluster(ClusterRight::Describe)?;
             call.check_broker(name)?;
             // Without a name: what was changed for all brokers while they ran. Nothing can be.
             Ok(if name.is_empty() { Vec::new() } else { configs::of_node(node.settings()) })

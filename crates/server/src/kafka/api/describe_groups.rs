@@ -7,7 +7,7 @@ use cauce_kafka::messages::describe_groups::*;
 use cauce_kafka::{ErrorCode, Text};
 
 use super::membership::{shared, state_name};
-use super::{Call, operation, operations, text};
+use super::{Call, Right, text};
 use crate::kafka::error::Coded;
 
 /// The first version that can say that there is no such group (KIP-1043).
@@ -16,12 +16,17 @@ const NOT_FOUND_SINCE: i16 = 6;
 pub(super) async fn answer(call: &Call, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let mut groups = Vec::with_capacity(request.groups.len());
     for group_id in request.groups {
+        if let Err(code) = call.check_group(Right::Describe, &group_id) {
+            let error_code = code.code();
+            groups.push(DescribedGroup { error_code, group_id, ..DescribedGroup::default() });
+            continue;
+        }
         let mut group = match call.groups().describe(shared(&group_id)).await {
             Ok(description) => described(group_id, description),
             Err(error) => refusal(call, group_id, error),
         };
         if request.include_authorized_operations && group.error_code == ErrorCode::None.code() {
-            group.authorized_operations = operations(operation::OF_GROUPS);
+            group.authorized_operations = call.group_operations(&group.group_id);
         }
         groups.push(group);
     }

@@ -5,9 +5,12 @@ use std::collections::HashSet;
 use cauce_broker::stream::{PartitionHandle, Topic};
 use cauce_kafka::messages::describe_log_dirs::*;
 
-use super::{Call, text};
+use super::{Call, ClusterRight, text};
 
 pub(super) fn answer(call: &Call, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
+    if let Err(code) = call.check_cluster(ClusterRight::Describe) {
+        return DescribeLogDirsResponse { error_code: code.code(), ..DescribeLogDirsResponse::default() };
+    }
     let topics = call.service.node.topics();
     let shown: Vec<DescribeLogDirsTopic> = match request.topics {
         None => topics.all().iter().map(|topic| shown(topic, |_| true)).collect(),

@@ -3,7 +3,7 @@
 use cauce_core::stream::ProducerView;
 use cauce_kafka::messages::describe_producers::*;
 
-use super::{Call, text};
+use super::{Call, Right, text};
 
 pub(super) async fn answer(call: &Call, request: DescribeProducersRequest) -> DescribeProducersResponse {
     let mut response = DescribeProducersResponse::default();
@@ -11,7 +11,7 @@ pub(super) async fn answer(call: &Call, request: DescribeProducersRequest) -> De
         let mut partitions = Vec::with_capacity(partition_indexes.len());
         for partition_index in partition_indexes {
             let mut answer = PartitionResponse { partition_index, ..PartitionResponse::default() };
-            match call.partition(&name, Default::default(), partition_index) {
+            match call.partition(Right::Read, &name, Default::default(), partition_index) {
                 Ok(partition) => {
                     answer.active_producers = partition.producers().await.iter().map(shown).collect();
                 }

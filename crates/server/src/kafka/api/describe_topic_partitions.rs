@@ -9,7 +9,7 @@ use cauce_core::topic::TopicName;
 use cauce_kafka::messages::describe_topic_partitions::*;
 use cauce_kafka::{ErrorCode, Uuid};
 
-use super::{Call, operation, operations, text};
+use super::{Call, Right, text};
 
 /// Partitions on one page.
 const PAGE_MAX: i32 = 2000;
@@ -31,7 +31,7 @@ pub(super) fn answer(
         }
         let Some(topic) = topic else {
             left -= 1;
-            response.topics.push(unknown(&name));
+            response.topics.push(unknown(call, &name));
             continue;
         };
         let shown = described(call, &topic, skipped, left);
@@ -51,17 +51,20 @@ fn wanted(call: &Call, request: &DescribeTopicPartitionsRequest) -> Vec<(String,
     let topics = call.service.node.topics();
     let from = request.cursor.as_ref().map_or("", |cursor| &*cursor.topic_name);
     if request.topics.is_empty() {
-        let all = topics.all().into_iter().map(|topic| (topic.name.to_string(), Some(topic)));
+        let known = |topic: &Arc<Topic>| call.may(Right::Describe, &topic.name);
+        let all = topics.all().into_iter().filter(known).map(|topic| (topic.name.to_string(), Some(topic)));
         return all.filter(|(name, _)| &**name >= from).collect();
     }
     let names: BTreeSet<&str> = request.topics.iter().map(|topic| &*topic.name).collect();
-    names.range(from..).map(|name| ((*name).to_owned(), topics.get(name))).collect()
+    let find = |name: &str| topics.get(name).filter(|_| call.may(Right::Describe, name));
+    names.range(from..).map(|name| ((*name).to_owned(), find(name))).collect()
 }
 
-fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
-    let code = match TopicName::parse(name) {
-        Ok(_) => ErrorCode::UnknownTopicOrPartition,
-        Err(_) => ErrorCode::InvalidTopic,
+fn unknown(call: &Call, name: &str) -> DescribeTopicPartitionsResponseTopic {
+    let code = match (call.check_topic(Right::Describe, name), TopicName::parse(name)) {
+        (Err(code), _) => code,
+        (Ok(()), Ok(_)) => ErrorCode::UnknownTopicOrPartition,
+        (Ok(()), Err(_)) => ErrorCode::InvalidTopic,
     };
     DescribeTopicPartitionsResponseTopic {
         error_code: code.code(),
@@ -94,7 +97,7 @@ fn described(
         topic_id: Uuid(topic.id.0),
         is_internal: topic.is_internal(),
         partitions: partitions.collect(),
-        topic_authorized_operations: operations(operation::OF_TOPICS),
+        topic_authorized_operations: call.topic_operations(&topic.name),
         ..DescribeTopicPartitionsResponseTopic::default()
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use cauce_core::transaction::{Record, State};
-use cauce_kafka::Text;
 use cauce_kafka::internal::transactions::TransactionStatus;
 use cauce_kafka::messages::describe_transactions::*;
+use cauce_kafka::{ErrorCode, Text};
 
 use super::membership::shared;
-use super::{Call, text};
+use super::{Call, Right, text};
 use crate::kafka::error::Coded;
 
 pub(super) async fn answer(
@@ -17,22 +17,26 @@ pub(super) async fn answer(
 ) -> DescribeTransactionsResponse {
     let mut response = DescribeTransactionsResponse::default();
     for transactional_id in request.transactional_ids {
-        let described = match call.transactional_ids().describe(shared(&transactional_id)).await {
-            Ok(record) => shown(transactional_id, &record),
-            Err(error) => TransactionState {
-                error_code: error.code().code(),
-                transactional_id,
-                ..TransactionState::default()
-            },
+        let described = match find(call, &transactional_id).await {
+            Ok(record) => shown(call, transactional_id, &record),
+            Err(code) => {
+                TransactionState { error_code: code.code(), transactional_id, ..TransactionState::default() }
+            }
         };
         response.transaction_states.push(described);
     }
     response
 }
 
-fn shown(transactional_id: Text, record: &Record) -> TransactionState {
+async fn find(call: &Call, transactional_id: &Text) -> Result<Record, ErrorCode> {
+    call.check_transactional_id(Right::Describe, transactional_id)?;
+    let described = call.transactional_ids().describe(shared(transactional_id)).await;
+    described.map_err(|error| error.code())
+}
+
+fn shown(call: &Call, transactional_id: Text, record: &Record) -> TransactionState {
     let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-    for at in &record.partitions {
+    for at in record.partitions.iter().filter(|at| call.may(Right::Describe, &at.topic)) {
         topics.entry(&at.topic).or_default().push(at.partition);
     }
     TransactionState {

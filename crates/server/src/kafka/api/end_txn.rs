@@ -3,13 +3,16 @@
 use cauce_core::producer::Ending;
 use cauce_kafka::messages::end_txn::*;
 
-use super::Call;
 use super::membership::shared;
 use super::transactional::{epoch_per_transaction_since, producer};
+use super::{Call, Right};
 
 const FENCED_SINCE: i16 = 2;
 
 pub(super) async fn answer(call: &Call, request: &EndTxnRequest) -> EndTxnResponse {
+    if let Err(code) = call.check_transactional_id(Right::Write, &request.transactional_id) {
+        return EndTxnResponse { error_code: code.code(), ..EndTxnResponse::default() };
+    }
     let producer = producer(request.producer_id, request.producer_epoch);
     let ending = if request.committed { Ending::Commit } else { Ending::Abort };
     let version = call.transaction_version(epoch_per_transaction_since::END);

@@ -13,7 +13,7 @@ use cauce_log::{LogError, Region};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Call, believed};
+use super::{Call, Right, believed};
 use crate::kafka::error::Coded;
 use crate::kafka::fetch_sessions::{Asked, Wanted};
 use crate::kafka::reply::Reply;
@@ -128,7 +128,8 @@ impl Target {
 
 impl Place {
     fn find(call: &Call, wanted: &Wanted, isolation: Isolation) -> Result<Place, ErrorCode> {
-        let handle = call.partition(&wanted.of.topic, wanted.of.topic_id, wanted.of.partition)?;
+        let handle =
+            call.partition(Right::Read, &wanted.of.topic, wanted.of.topic_id, wanted.of.partition)?;
         check_leader_epoch(believed(wanted.leader_epoch)).map_err(|error| error.code())?;
         let extent = handle.extent();
         let offset = u64::try_from(wanted.offset).map_err(|_| ErrorCode::OffsetOutOfRange)?;

@@ -3,7 +3,7 @@
 use cauce_kafka::messages::find_coordinator::*;
 use cauce_kafka::{ErrorCode, Text};
 
-use super::{Call, text};
+use super::{Call, Right, text};
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
@@ -12,9 +12,8 @@ const TRANSACTION: i8 = 1;
 const SEVERAL_SINCE: i16 = 4;
 
 pub(super) fn answer(call: &Call, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
-    let refusal = refusal(request.key_type);
     if call.version >= SEVERAL_SINCE {
-        let find = |key: Text| match refusal {
+        let find = |key: Text| match refusal(call, request.key_type, &key) {
             Some((code, reason)) => Coordinator {
                 key,
                 node_id: -1,
@@ -35,7 +34,7 @@ pub(super) fn answer(call: &Call, request: FindCoordinatorRequest) -> FindCoordi
         let coordinators = request.coordinator_keys.into_iter().map(find).collect();
         return FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() };
     }
-    match refusal {
+    match refusal(call, request.key_type, &request.key) {
         Some((code, reason)) => FindCoordinatorResponse {
             error_code: code.code(),
             error_message: Some(Text::from(reason)),
@@ -53,9 +52,11 @@ pub(super) fn answer(call: &Call, request: FindCoordinatorRequest) -> FindCoordi
     }
 }
 
-fn refusal(key_type: i8) -> Option<(ErrorCode, &'static str)> {
-    match key_type {
-        GROUP | TRANSACTION => None,
-        _ => Some((ErrorCode::InvalidRequest, "only groups and transactions are looked after")),
-    }
+fn refusal(call: &Call, key_type: i8, key: &str) -> Option<(ErrorCode, &'static str)> {
+    let checked = match key_type {
+        GROUP => call.check_group(Right::Describe, key),
+        TRANSACTION => call.check_transactional_id(Right::Describe, key),
+        _ => return Some((ErrorCode::InvalidRequest, "only groups and transactions are looked after")),
+    };
+    checked.err().map(|code| (code, "no permission for this name"))
 }

@@ -4,9 +4,9 @@ use cauce_core::producer::{Producer, ProducerId};
 use cauce_kafka::ErrorCode;
 use cauce_kafka::messages::init_producer_id::*;
 
-use super::Call;
 use super::membership::shared;
 use super::transactional::producer;
+use super::{Call, ClusterRight, Right};
 
 const FENCED_SINCE: i16 = 4;
 
@@ -31,10 +31,12 @@ pub(super) async fn answer(call: &Call, request: &InitProducerIdRequest) -> Init
 
 async fn next(call: &Call, request: &InitProducerIdRequest) -> Result<Producer, ErrorCode> {
     let Some(name) = &request.transactional_id else {
+        call.check_cluster(ClusterRight::IdempotentWrite)?;
         // Without a transaction to fence off, a producer that lost its place is best off with an id of its own.
         let id: ProducerId = call.service.node.next_producer_id().await;
         return Ok(Producer { id, epoch: 0 });
     };
+    call.check_transactional_id(Right::Write, name)?;
     let expected = match (request.producer_id, request.producer_epoch) {
         (NO_ID, NO_EPOCH) => None,
         (NO_ID, _) | (_, NO_EPOCH) => return Err(ErrorCode::InvalidRequest),

@@ -8,7 +8,7 @@ use cauce_core::group::{Join, JoinAnswer, Membership, Protocol};
 use cauce_kafka::messages::join_group::*;
 use cauce_kafka::{ErrorCode, Text};
 
-use super::membership::{identity, named, shared};
+use super::membership::{identity, shared};
 use super::{Call, text};
 use crate::kafka::error::Coded;
 
@@ -25,7 +25,7 @@ const SKIP_ASSIGNMENT_SINCE: i16 = 9;
 const ID_PREFIX_BYTES_MAX: usize = 255;
 
 pub(super) async fn answer(call: &Call, request: JoinGroupRequest) -> JoinGroupResponse {
-    let group = match named(&request.group_id) {
+    let group = match call.group_of_members(&request.group_id) {
         Ok(group) => group,
         Err(code) => return refusal(call, code, request.member_id),
     };

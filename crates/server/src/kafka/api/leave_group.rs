@@ -5,14 +5,14 @@ use cauce_kafka::ErrorCode;
 use cauce_kafka::messages::leave_group::*;
 
 use super::Call;
-use super::membership::{identity, named};
+use super::membership::identity;
 use crate::kafka::error::Coded;
 
 /// The first version in which several leave (KIP-345).
 const SEVERAL_SINCE: i16 = 3;
 
 pub(super) async fn answer(call: &Call, request: LeaveGroupRequest) -> LeaveGroupResponse {
-    let group = match named(&request.group_id) {
+    let group = match call.group_of_members(&request.group_id) {
         Ok(group) => group,
         Err(code) => return refusal(code),
     };

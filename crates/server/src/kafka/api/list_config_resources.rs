@@ -4,7 +4,7 @@ use cauce_kafka::ErrorCode;
 use cauce_kafka::messages::list_config_resources::*;
 
 use super::configs::{BROKER, TOPIC};
-use super::{Call, text};
+use super::{Call, ClusterRight, text};
 
 /// All that version 0 could ask for (KIP-714), and other kinds of which there never are any.
 const CLIENT_METRICS: i8 = 16;
@@ -12,6 +12,12 @@ const BROKER_LOGGER: i8 = 8;
 const GROUP: i8 = 32;
 
 pub(super) fn answer(call: &Call, request: &ListConfigResourcesRequest) -> ListConfigResourcesResponse {
+    if let Err(code) = call.check_cluster(ClusterRight::Describe) {
+        return ListConfigResourcesResponse {
+            error_code: code.code(),
+            ..ListConfigResourcesResponse::default()
+        };
+    }
     let mut kinds = match (call.version, &request.resource_types[..]) {
         (0, _) => vec![CLIENT_METRICS],
         (_, []) => vec![TOPIC, BROKER],

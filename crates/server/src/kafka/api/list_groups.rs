@@ -4,7 +4,7 @@ use cauce_broker::groups::Listed;
 use cauce_kafka::messages::list_groups::*;
 
 use super::membership::state_name;
-use super::{Call, text};
+use super::{Call, ClusterRight, Right, text};
 use crate::kafka::error::Coded;
 
 /// The protocol all groups follow here.
@@ -17,7 +17,10 @@ pub(super) async fn answer(call: &Call, request: ListGroupsRequest) -> ListGroup
             return ListGroupsResponse { error_code: error.code().code(), ..ListGroupsResponse::default() };
         }
     };
-    let groups = listed.into_iter().filter(|group| is_wanted(&request, group)).map(|group| ListedGroup {
+    let sees_all = call.may_of_cluster(ClusterRight::Describe);
+    let is_shown =
+        |group: &Listed| is_wanted(&request, group) && (sees_all || call.may(Right::Describe, &group.group));
+    let groups = listed.into_iter().filter(is_shown).map(|group| ListedGroup {
         group_id: text(group.group),
         protocol_type: group.protocol_type.map(text).unwrap_or_default(),
         group_state: state_name(group.state).into(),

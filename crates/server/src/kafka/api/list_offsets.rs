@@ -7,7 +7,7 @@ use cauce_core::stream::{Isolation, LEADER_EPOCH, check_leader_epoch};
 use cauce_kafka::ErrorCode;
 use cauce_kafka::messages::list_offsets::*;
 
-use super::{Call, believed};
+use super::{Call, Right, believed};
 use crate::kafka::api::fetch::isolation;
 use crate::kafka::error::Coded;
 
@@ -49,7 +49,7 @@ async fn find(
     wanted: &ListOffsetsPartition,
     isolation: Isolation,
 ) -> Result<Option<(i64, i64)>, ErrorCode> {
-    let partition = call.partition(topic, Default::default(), wanted.partition_index)?;
+    let partition = call.partition(Right::Describe, topic, Default::default(), wanted.partition_index)?;
     check_leader_epoch(believed(wanted.current_leader_epoch)).map_err(|error| error.code())?;
     let extent = partition.extent();
     let end = extent.visible_end(isolation);

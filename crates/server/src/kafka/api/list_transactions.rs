@@ -8,7 +8,7 @@ use cauce_kafka::messages::list_transactions::*;
 use cauce_kafka::{ErrorCode, Text};
 
 use super::describe_transactions::state_name;
-use super::{Call, text};
+use super::{Call, Right, text};
 use crate::kafka::error::Coded;
 
 /// Bytes of a pattern that is looked at.
@@ -29,7 +29,8 @@ pub(super) async fn answer(call: &Call, request: ListTransactionsRequest) -> Lis
         Err(error) => return refused(error.code()),
     };
     let filter = Filter { now_ms: now_ms(), request: &request, pattern };
-    let states = listed.iter().filter(|listed| filter.takes(listed)).map(shown).collect();
+    let is_shown = |listed: &&Listed| filter.takes(listed) && call.may(Right::Describe, &listed.id);
+    let states = listed.iter().filter(is_shown).map(shown).collect();
     let unknown = |state: &&Text| TransactionStatus::from_name(state).is_none();
     ListTransactionsResponse {
         unknown_state_filters: request.state_filters.iter().filter(unknown).cloned().collect(),

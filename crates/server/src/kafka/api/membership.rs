@@ -7,7 +7,7 @@ use cauce_core::group::{Identity, State};
 use cauce_core::partition::TopicPartition;
 use cauce_kafka::{ErrorCode, Text};
 
-use super::Call;
+use super::{Call, Right};
 use crate::kafka::error::Coded;
 
 impl Call {
@@ -15,19 +15,26 @@ impl Call {
         self.service.node.groups()
     }
 
-    /// The error of each partition that is not there.
-    pub(super) fn check_partition(&self, at: &TopicPartition) -> Result<(), ErrorCode> {
+    /// The error of each partition that is not there, or not for this client.
+    pub(super) fn check_partition(&self, right: Right, at: &TopicPartition) -> Result<(), ErrorCode> {
+        self.check_topic(right, &at.topic)?;
         let topic = self.service.node.topics().get(&at.topic);
         let partition = topic.and_then(|topic| topic.partition(at.partition));
         partition.map(drop).ok_or(ErrorCode::UnknownTopicOrPartition)
     }
-}
 
-/// Members have groups with names, whereas offsets may be committed for nobody in particular.
-pub(super) fn named(group: &Text) -> Result<GroupId, ErrorCode> {
-    match group.is_empty() {
-        true => Err(ErrorCode::InvalidGroupId),
-        false => Ok(shared(group)),
+    /// A group that has members, and so a name: offsets may be committed for nobody in particular.
+    pub(super) fn group_of_members(&self, group: &Text) -> Result<GroupId, ErrorCode> {
+        match group.is_empty() {
+            true => Err(ErrorCode::InvalidGroupId),
+            false => self.group(Right::Read, group),
+        }
+    }
+
+    /// A group, if the client has that right.
+    pub(super) fn group(&self, right: Right, group: &Text) -> Result<GroupId, ErrorCode> {
+        self.check_group(right, group)?;
+        Ok(shared(group))
     }
 }
 

@@ -8,18 +8,19 @@ use cauce_core::topic::{Overrides, TopicId, is_internal};
 use cauce_kafka::messages::metadata::*;
 use cauce_kafka::{ErrorCode, Text, Uuid};
 
-use super::{Call, operation, operations, text};
+use super::{Call, Right, text};
 use crate::kafka::error::Coded;
 
 pub(super) async fn answer(call: &Call, request: MetadataRequest) -> MetadataResponse {
     let node = &call.service.node;
     let mut topics = Vec::new();
-    match request.topics {
-        // Version 0 had no null: none was all.
-        Some(wanted) if wanted.is_empty() && call.version == 0 => {
-            topics.extend(node.topics().all().iter().map(|topic| described(call, topic)));
+    // Version 0 had no null: none was all.
+    match request.topics.filter(|wanted| call.version > 0 || !wanted.is_empty()) {
+        None => {
+            let all = node.topics().all();
+            let known = all.iter().filter(|topic| call.may(Right::Describe, &topic.name));
+            topics.extend(known.map(|topic| described(call, topic)));
         }
-        None => topics.extend(node.topics().all().iter().map(|topic| described(call, topic))),
         Some(wanted) => {
             for MetadataRequestTopic { topic_id, name } in wanted {
                 let found = match name {
@@ -32,7 +33,8 @@ pub(super) async fn answer(call: &Call, request: MetadataRequest) -> MetadataRes
     }
     if request.include_topic_authorized_operations {
         for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {
-            topic.topic_authorized_operations = operations(operation::OF_TOPICS);
+            topic.topic_authorized_operations =
+                call.topic_operations(topic.name.as_deref().unwrap_or_default());
         }
     }
     let mut response = MetadataResponse {
@@ -48,18 +50,24 @@ pub(super) async fn answer(call: &Call, request: MetadataRequest) -> MetadataRes
         ..MetadataResponse::default()
     };
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = operations(operation::OF_CLUSTER);
+        response.cluster_authorized_operations = call.cluster_operations();
     }
     response
 }
 
 async fn by_name(call: &Call, name: Text, may_create: bool) -> MetadataResponseTopic {
     let node = &call.service.node;
+    if let Err(code) = call.check_topic(Right::Describe, &name) {
+        return failed(name, code);
+    }
     if let Some(topic) = node.topics().get(&name) {
         return described(call, &topic);
     }
     let settings = &node.settings().node;
     let creates = may_create && settings.auto_create_topics && !is_internal(&name);
+    if creates && let Err(code) = call.check_topic(Right::Configure, &name) {
+        return failed(name, code);
+    }
     let created = match creates {
         true => node.create_topic(&name, settings.num_partitions, Overrides::default()),
         // Whether it could be there at all is said all the same.
@@ -75,17 +83,18 @@ async fn by_name(call: &Call, name: Text, may_create: bool) -> MetadataResponseT
         Err(error) => match node.topics().get(&name) {
             // Somebody else was faster.
             Some(topic) => described(call, &topic),
-            None => MetadataResponseTopic {
-                error_code: error.code().code(),
-                name: Some(name),
-                ..MetadataResponseTopic::default()
-            },
+            None => failed(name, error.code()),
         },
     }
 }
 
+fn failed(name: Text, code: ErrorCode) -> MetadataResponseTopic {
+    MetadataResponseTopic { error_code: code.code(), name: Some(name), ..MetadataResponseTopic::default() }
+}
+
 fn by_id(call: &Call, id: Uuid) -> MetadataResponseTopic {
-    match call.service.node.topics().by_id(TopicId(id.0)) {
+    let topic = call.service.node.topics().by_id(TopicId(id.0));
+    match topic.filter(|topic| call.may(Right::Describe, &topic.name)) {
         Some(topic) => described(call, &topic),
         None => MetadataResponseTopic {
             error_code: ErrorCode::UnknownTopicId.code(),

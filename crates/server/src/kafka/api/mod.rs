@@ -49,6 +49,7 @@ use cauce_broker::stream::{PartitionHandle, Topic};
 use cauce_core::topic::TopicId;
 use cauce_kafka::{Api, ErrorCode, Request, Text, Uuid};
 
+use super::authorization::{ClusterRight, Right};
 use super::connection::Call;
 use super::reply::Reply;
 
@@ -67,6 +68,7 @@ const SERVED: &[Api] = &[
     Api::SyncGroup,
     Api::DescribeGroups,
     Api::ListGroups,
+    Api::SaslHandshake,
     Api::ApiVersions,
     Api::CreateTopics,
     Api::DeleteTopics,
@@ -81,6 +83,7 @@ const SERVED: &[Api] = &[
     Api::DescribeConfigs,
     Api::AlterConfigs,
     Api::DescribeLogDirs,
+    Api::SaslAuthenticate,
     Api::CreatePartitions,
     Api::DeleteGroups,
     Api::ElectLeaders,
@@ -103,7 +106,7 @@ pub(super) fn may_wait(api: Api) -> bool {
     matches!(api, Api::Fetch | Api::JoinGroup | Api::SyncGroup)
 }
 
-/// Answers any request but produce, which the connection begins and finishes by itself.
+/// Answers any request but those of a login, and produce, which the connection begins and finishes by itself.
 pub(super) async fn answer(call: &Call, request: Request) -> Reply {
     match request {
         Request::ApiVersions(_) => api_versions::answer().into(),
@@ -145,22 +148,38 @@ pub(super) async fn answer(call: &Call, request: Request) -> Reply {
         Request::DescribeProducers(request) => describe_producers::answer(call, request).await.into(),
         Request::ListConfigResources(request) => list_config_resources::answer(call, &request).into(),
         Request::DescribeTopicPartitions(request) => describe_topic_partitions::answer(call, &request).into(),
-        other => unreachable!("{:?} is not served, so its requests do not come here", other.api()),
+        request @ (Request::Produce(_) | Request::SaslHandshake(_) | Request::SaslAuthenticate(_)) => {
+            unreachable!("the connection answers {:?} itself", request.api())
+        }
     }
 }
 
 impl Call {
-    /// The topic that a request names by its name, or by its id in later versions.
-    fn topic(&self, name: &str, id: Uuid) -> Result<Arc<Topic>, ErrorCode> {
+    /// The topic that a request names by its name, or by its id in later versions, if the client has that right.
+    fn topic(&self, right: Right, name: &str, id: Uuid) -> Result<Arc<Topic>, ErrorCode> {
         let topics = self.service.node.topics();
         match id {
-            Uuid::ZERO if !name.is_empty() => topics.get(name).ok_or(ErrorCode::UnknownTopicOrPartition),
-            Uuid(id) => topics.by_id(TopicId(id)).ok_or(ErrorCode::UnknownTopicId),
+            Uuid::ZERO if !name.is_empty() => {
+                // Asked first: nobody else learns what there is.
+                self.check_topic(right, name)?;
+                topics.get(name).ok_or(ErrorCode::UnknownTopicOrPartition)
+            }
+            Uuid(id) => {
+                let topic = topics.by_id(TopicId(id)).ok_or(ErrorCode::UnknownTopicId)?;
+                self.check_topic(right, &topic.name)?;
+                Ok(topic)
+            }
         }
     }
 
-    fn partition(&self, name: &str, id: Uuid, number: i32) -> Result<Arc<PartitionHandle>, ErrorCode> {
-        self.topic(name, id)?.partition(number).ok_or(ErrorCode::UnknownTopicOrPartition)
+    fn partition(
+        &self,
+        right: Right,
+        name: &str,
+        id: Uuid,
+        number: i32,
+    ) -> Result<Arc<PartitionHandle>, ErrorCode> {
+        self.topic(right, name, id)?.partition(number).ok_or(ErrorCode::UnknownTopicOrPartition)
     }
 
     fn node_id(&self) -> i32 {
@@ -175,29 +194,4 @@ fn believed(epoch: i32) -> Option<i32> {
 
 fn text(text: impl ToString) -> Text {
     Text::from(text.to_string())
-}
-
-/// Everything that may be done with something, as bits: nobody is kept from anything yet.
-fn operations(numbers: &[i32]) -> i32 {
-    numbers.iter().map(|number| 1 << number).sum()
-}
-
-/// Numbers of operations, as the protocol counts them.
-mod operation {
-    pub(super) const READ: i32 = 3;
-    pub(super) const WRITE: i32 = 4;
-    pub(super) const CREATE: i32 = 5;
-    pub(super) const DELETE: i32 = 6;
-    pub(super) const ALTER: i32 = 7;
-    pub(super) const DESCRIBE: i32 = 8;
-    pub(super) const CLUSTER_ACTION: i32 = 9;
-    pub(super) const DESCRIBE_CONFIGS: i32 = 10;
-    pub(super) const ALTER_CONFIGS: i32 = 11;
-    pub(super) const IDEMPOTENT_WRITE: i32 = 12;
-
-    pub(super) const OF_TOPICS: &[i32] =
-        &[READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS];
-    pub(super) const OF_GROUPS: &[i32] = &[READ, DELETE, DESCRIBE];
-    pub(super) const OF_CLUSTER: &[i32] =
-        &[CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE];
 }

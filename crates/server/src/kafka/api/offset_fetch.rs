@@ -8,7 +8,7 @@ use cauce_kafka::messages::offset_fetch::*;
 use cauce_kafka::{ErrorCode, Text};
 
 use super::membership::{at, shared};
-use super::{Call, text};
+use super::{Call, Right, text};
 use crate::kafka::error::Coded;
 
 /// The first version that asks for several groups (KIP-709).
@@ -111,9 +111,15 @@ async fn find(
     wanted: Option<Vec<TopicPartition>>,
     require_stable: bool,
 ) -> Result<Vec<(TopicPartition, Found)>, ErrorCode> {
-    let fetched = call.groups().fetch(shared(group), wanted, require_stable).await;
-    let fetched = fetched.map_err(|error| error.code())?;
-    Ok(fetched.into_iter().map(|(at, fetched)| (at, Found::of(fetched))).collect())
+    let group = call.group(Right::Describe, group)?;
+    let says_which = wanted.is_some();
+    let fetched = call.groups().fetch(group, wanted, require_stable).await.map_err(|error| error.code())?;
+    let found =
+        fetched.into_iter().filter_map(|(at, fetched)| match call.check_topic(Right::Describe, &at.topic) {
+            Ok(()) => Some((at, Found::of(fetched))),
+            Err(code) => says_which.then_some((at, Found { code, ..Found::nothing() })),
+        });
+    Ok(found.collect())
 }
 
 /// Those of one topic lie together.

@@ -4,7 +4,7 @@ use cauce_core::stream::{LEADER_EPOCH, check_leader_epoch};
 use cauce_kafka::ErrorCode;
 use cauce_kafka::messages::offset_for_leader_epoch::*;
 
-use super::{Call, believed};
+use super::{Call, Right, believed};
 use crate::kafka::error::Coded;
 
 pub(super) fn answer(call: &Call, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
@@ -26,7 +26,7 @@ pub(super) fn answer(call: &Call, request: OffsetForLeaderEpochRequest) -> Offse
 }
 
 fn end(call: &Call, topic: &str, wanted: &OffsetForLeaderPartition) -> Result<Option<u64>, ErrorCode> {
-    let partition = call.partition(topic, Default::default(), wanted.partition)?;
+    let partition = call.partition(Right::Describe, topic, Default::default(), wanted.partition)?;
     check_leader_epoch(believed(wanted.current_leader_epoch)).map_err(|error| error.code())?;
     Ok((wanted.leader_epoch == LEADER_EPOCH).then(|| partition.extent().end))
 }

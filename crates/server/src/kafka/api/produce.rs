@@ -17,7 +17,7 @@ use cauce_kafka::ErrorCode;
 use cauce_kafka::messages::produce::*;
 use cauce_kafka::wire::Records;
 
-use super::{Call, text};
+use super::{Call, Right, text};
 use crate::kafka::error::Coded;
 
 /// From this version on zstd is understood by everybody who may read it (KIP-110).
@@ -57,10 +57,11 @@ pub(in crate::kafka) async fn begin(call: &Call, request: ProduceRequest, charge
         Producing { is_silent: request.acks == 0, response: ProduceResponse::default(), waiting: Vec::new() };
     let mut ready = Vec::new();
     for data in request.topic_data {
-        let topic = call.topic(&data.name, data.topic_id).and_then(|topic| match topic.is_internal() {
-            true => Err(ErrorCode::InvalidTopic),
-            false => Ok(topic),
-        });
+        let topic =
+            call.topic(Right::Write, &data.name, data.topic_id).and_then(|topic| match topic.is_internal() {
+                true => Err(ErrorCode::InvalidTopic),
+                false => Ok(topic),
+            });
         let topic_place = producing.response.responses.len();
         let mut answers = Vec::with_capacity(data.partition_data.len());
         for partition in data.partition_data {

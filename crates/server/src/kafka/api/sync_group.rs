@@ -7,7 +7,7 @@ use cauce_core::group::{Refusal, Sync};
 use cauce_kafka::ErrorCode;
 use cauce_kafka::messages::sync_group::*;
 
-use super::membership::{identity, named, shared};
+use super::membership::{identity, shared};
 use super::{Call, text};
 use crate::kafka::error::Coded;
 
@@ -15,7 +15,7 @@ use crate::kafka::error::Coded;
 const PROTOCOL_SINCE: i16 = 5;
 
 pub(super) async fn answer(call: &Call, request: SyncGroupRequest) -> SyncGroupResponse {
-    let group = match named(&request.group_id) {
+    let group = match call.group_of_members(&request.group_id) {
         Ok(group) => group,
         Err(code) => return refusal(code),
     };

@@ -8,10 +8,10 @@ use cauce_core::stream::{Guard, Sender};
 use cauce_kafka::messages::txn_offset_commit::*;
 use cauce_kafka::{ErrorCode, Text};
 
-use super::Call;
 use super::committing::{SentOffset, TopicOffsets, TopicOutcome, commit, outcomes};
-use super::membership::{generation, identity, named, shared};
+use super::membership::{generation, identity, shared};
 use super::transactional::{epoch_per_transaction_since, producer};
+use super::{Call, Right};
 use crate::kafka::error::Coded;
 
 /// The first version that can tell a client to abort.
@@ -36,7 +36,7 @@ async fn outcomes_of(
     request: &TxnOffsetCommitRequest,
     offsets: Vec<TopicOffsets>,
 ) -> Vec<TopicOutcome> {
-    let group = match named(&request.group_id) {
+    let group = match call.group_of_members(&request.group_id) {
         Ok(group) => group,
         Err(code) => return outcomes(offsets, |_| code),
     };
@@ -66,6 +66,7 @@ async fn guard_of(
     transactional_id: &Text,
     producer: Producer,
 ) -> Result<Option<Guard>, ErrorCode> {
+    call.check_transactional_id(Right::Write, transactional_id)?;
     let node = &call.service.node;
     let topic = node.offsets_topic().map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
     let partition = topic.partition(node.offsets_partition(group).partition);

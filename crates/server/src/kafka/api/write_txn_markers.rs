@@ -8,9 +8,9 @@ use cauce_core::topic::OFFSETS_TOPIC;
 use cauce_kafka::ErrorCode;
 use cauce_kafka::messages::write_txn_markers::*;
 
-use super::Call;
 use super::membership::{at, shared};
 use super::transactional::producer;
+use super::{Call, ClusterRight};
 use crate::kafka::error::Coded;
 
 /// There is one coordinator, whatever the operator thinks: markers of a later one would shut it out.
@@ -49,7 +49,10 @@ async fn mark_topic(
 }
 
 async fn mark(call: &Call, marker: Marker, at: &TopicPartition) -> Result<(), ErrorCode> {
-    let partition = call.partition(&at.topic, Default::default(), at.partition)?;
+    call.check_cluster(ClusterRight::Alter)?;
+    let topic = call.service.node.topics().get(&at.topic);
+    let partition = topic.and_then(|topic| topic.partition(at.partition));
+    let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
     partition.end_transaction(marker).answer().await.map_err(|refusal| refusal.code())?;
     if *at.topic == *OFFSETS_TOPIC {
         call.groups().transaction_ended(at.partition, marker.producer.id, marker.ending);

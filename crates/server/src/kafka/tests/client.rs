@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cauce_broker::{Node, NodeConfig, Settings};
+use cauce_broker::{Flush, Node, NodeConfig, Settings};
 use cauce_kafka::api::{read_response, write_request};
 use cauce_kafka::messages::fetch::*;
 use cauce_kafka::messages::metadata::*;
 use cauce_kafka::messages::produce::*;
+use cauce_kafka::messages::sasl_authenticate::SaslAuthenticateRequest;
+use cauce_kafka::messages::sasl_handshake::SaslHandshakeRequest;
 use cauce_kafka::wire::Records;
 use cauce_kafka::{Encoded, Request, Response, Splice, Text};
 use cauce_log::{BatchBuilder, MemoryDisk};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::kafka::{Listener, Service, listen};
+use crate::kafka::{Anonymous, Listener, Service, listen};
 
 /// Long enough for anything that comes at all.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,20 +34,45 @@ impl Broker {
     }
 
     pub(super) async fn with(set: &[(&str, &str)]) -> Broker {
+        Broker::with_logins(set, Anonymous::Loopback).await
+    }
+
+    pub(super) async fn with_logins(set: &[(&str, &str)], anonymous: Anonymous) -> Broker {
+        Broker::over(MemoryDisk::new(), Flush::Always, set, anonymous).await
+    }
+
+    pub(super) async fn over(
+        disk: MemoryDisk,
+        flush: Flush,
+        set: &[(&str, &str)],
+        anonymous: Anonymous,
+    ) -> Broker {
         let mut settings = Settings::default();
         set.iter().for_each(|(name, value)| settings.set(name, value).unwrap());
-        let config = NodeConfig { settings, ..NodeConfig::default() };
-        let node = Node::start(Arc::new(MemoryDisk::new()), config).unwrap();
+        let node =
+            Node::start(Arc::new(disk), NodeConfig { flush, settings, ..NodeConfig::default() }).unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let listener: Listener = "127.0.0.1:0".parse().unwrap();
         let advertised = Arc::new(listener.advertised(address));
-        tokio::spawn(listen(socket, Service::new(node.clone(), "nowhere".into()), advertised));
+        tokio::spawn(listen(socket, Service::new(node.clone(), "nowhere".into(), anonymous), advertised));
         Broker { node, address }
     }
 
     pub(super) async fn connect(&self) -> Client {
         Client { stream: TcpStream::connect(self.address).await.unwrap(), correlation_id: 0 }
+    }
+
+    /// A client that has told its name and password.
+    pub(super) async fn logged_in(&self, user: &str, password: &str) -> Client {
+        let mut client = self.connect().await;
+        client.ask(1, SaslHandshakeRequest { mechanism: "PLAIN".into() }).await;
+        let auth_bytes = format!("\0{user}\0{password}").into_bytes().into();
+        match client.ask(2, SaslAuthenticateRequest { auth_bytes }).await {
+            Response::SaslAuthenticate(response) => assert_eq!(response.error_code, 0, "{response:?}"),
+            other => panic!("{other:?}"),
+        }
+        client
     }
 
     /// A client, and a topic with so many partitions.
@@ -80,6 +107,13 @@ impl Client {
     pub(super) async fn send_raw(&mut self, bytes: &[u8]) {
         // The broker may have hung up in the middle: the answer, or none, tells.
         let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// Whether anything has come so far.
+    pub(super) async fn is_answered(&mut self) -> bool {
+        tokio::task::yield_now().await;
+        let mut byte = [0];
+        !matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
     /// Says that nothing more comes.

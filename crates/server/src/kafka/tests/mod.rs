@@ -3,7 +3,11 @@
 mod admin;
 mod client;
 mod fetching;
+mod flushing;
 mod groups;
 mod hostile;
+mod logins;
+mod permissions;
 mod producing;
+mod requests;
 mod transactions;

@@ -206,7 +206,7 @@ async fn clients_are_told_which_rules_of_transactions_there_are() {
 }
 
 /// Id and epoch.
-type Producer = (i64, i16);
+pub(super) type Producer = (i64, i16);
 
 impl Client {
     async fn init(&mut self, version: i16, id: &str) -> Producer {
@@ -277,7 +277,7 @@ fn asked(id: &str, by: Producer, verify_only: bool) -> AddPartitionsToTxnTransac
 }
 
 /// A record in a transaction.
-fn within(id: &str, by: Producer, sequence: i32) -> ProduceRequest {
+pub(super) fn within(id: &str, by: Producer, sequence: i32) -> ProduceRequest {
     let mut builder = BatchBuilder::new();
     builder.start(0, cauce_broker::clock::now_ms());
     builder.set_producer(by.0, by.1, sequence);

@@ -7,7 +7,7 @@ use cauce_kafka::{ErrorCode, Text};
 use super::Ready;
 use crate::kafka::api::membership::shared;
 use crate::kafka::api::transactional::epoch_per_transaction_since;
-use crate::kafka::api::{Call, text};
+use crate::kafka::api::{Call, Right, text};
 
 /// The first version that can tell a client to abort.
 const ABORTABLE_SINCE: i16 = 11;
@@ -35,6 +35,11 @@ pub(super) async fn admit(
         });
         return guards;
     };
+    if let Err(code) = call.check_transactional_id(Right::Write, id) {
+        let reason = Text::from("no permission for this transactional id");
+        places.into_iter().for_each(|place| guards[place] = Err((code, reason.clone())));
+        return guards;
+    }
     let version = call.transaction_version(epoch_per_transaction_since::PRODUCE);
     let admitted = call.service.node.admit(&shared(id), version, &candidates).await;
     for (place, admitted) in places.into_iter().zip(admitted) {
