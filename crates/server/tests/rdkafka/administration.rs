@@ -1,5 +1,5 @@
 use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -50,7 +50,7 @@ async fn a_group_is_listed_and_deleted() {
     let mut next = TopicPartitionList::new();
     next.add_partition_offset("orders", 0, Offset::Offset(0)).expect("a position");
     consumer.assign(&next).expect("an assignment");
-    consumer.commit(&next, rdkafka::consumer::CommitMode::Sync).expect("a commit");
+    consumer.commit(&next, CommitMode::Sync).expect("a commit");
     let known = || {
         let list = consumer.fetch_group_list(None, PATIENCE).expect("groups");
         list.groups().iter().map(|group| group.name().to_owned()).collect::<Vec<_>>()

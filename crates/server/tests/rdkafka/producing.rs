@@ -1,4 +1,5 @@
 use rdkafka::Message;
+use rdkafka::consumer::Consumer;
 use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
@@ -30,7 +31,7 @@ async fn keys_times_and_headers_come_back_as_they_were() {
     let record = FutureRecord::to("orders").key("clé").payload("ñandú").timestamp(1_600_000_000_123);
     producer.send(record.headers(headers), PATIENCE).await.expect("stored");
     let consumer = broker.consumer("reader", &[]);
-    rdkafka::consumer::Consumer::subscribe(&consumer, &["orders"]).expect("a subscription");
+    consumer.subscribe(&["orders"]).expect("a subscription");
     let read = &take(&consumer, 1)[0];
     assert_eq!((read.key(), read.payload()), (Some("clé".as_bytes()), Some("ñandú".as_bytes())));
     assert_eq!(read.timestamp().to_millis(), Some(1_600_000_000_123));

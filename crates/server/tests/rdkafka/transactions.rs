@@ -1,5 +1,5 @@
 use rdkafka::consumer::Consumer;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::broker::{Broker, PATIENCE, eventually, numbers, take, values};
@@ -7,13 +7,15 @@ use crate::broker::{Broker, PATIENCE, eventually, numbers, take, values};
 const COMMITTED: &[(&str, &str)] = &[("isolation.level", "read_committed")];
 const ALL: &[(&str, &str)] = &[("isolation.level", "read_uncommitted")];
 
-fn producer(broker: &Broker) -> BaseProducer {
-    let producer: BaseProducer = broker.client(&[("transactional.id", "service")]);
+type Transactional = ThreadedProducer<DefaultProducerContext>;
+
+fn producer(broker: &Broker) -> Transactional {
+    let producer: Transactional = broker.client(&[("transactional.id", "service")]);
     producer.init_transactions(PATIENCE).expect("a producer id");
     producer
 }
 
-fn send(producer: &BaseProducer, topic: &str, value: &str) {
+fn send(producer: &Transactional, topic: &str, value: &str) {
     let record = BaseRecord::<str, str>::to(topic).payload(value).partition(0);
     producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
 }
