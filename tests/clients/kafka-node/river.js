@@ -82,7 +82,7 @@ const stories = {
     const [{ offset }] = await admin.fetchTopicOffsetsByTimestamp(topic, 1600000000201);
     assert.equal(offset, '21');
     const seen = [];
-    const consumer = kafka.consumer({ groupId: topic });
+    const consumer = kafka.consumer({ groupId: topic, maxWaitTimeInMs: 200 });
     await consumer.connect();
     await consumer.subscribe({ topic, fromBeginning: true });
     await consumer.run({ autoCommit: false, eachMessage: async ({ message }) => { seen.push(Number(message.value)); } });
