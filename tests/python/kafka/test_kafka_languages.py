@@ -11,21 +11,22 @@ OPTIONS = {
     "log.cleaner.backoff.ms": 100,
 }
 
+JAVA = ["java", "javac", "mvn"]
 MAVEN = ["mvn", "--quiet", "--batch-mode", "dependency:copy-dependencies"]
+
+
+def java(version, program):
+    return ("kafka-java", JAVA, [*MAVEN, f"-Dkafka.version={version}"], ["java", "-cp", f"target/{version}/*", program])
+
 
 # Where each is, what it needs in the PATH, how its packages come, and how it is run.
 STORIES = {
     "KafkaJS": ("kafka-node", ["node", "npm"], ["npm", "install", "--silent"], ["node", "river.js"]),
     "franz-go": ("kafka-go", ["go"], ["go", "build", "-o", "river", "."], ["./river"]),
-} | {
-    # The client of today, and one that knows nothing of what came after ZooKeeper.
-    f"Java {version}": (
-        "kafka-java",
-        ["java", "javac", "mvn"],
-        [*MAVEN, f"-Dkafka.version={version}"],
-        ["java", "-cp", f"target/{version}/*", "River.java"],
-    )
-    for version in ("4.1.1", "2.8.2")
+    "Java 4.1": java("4.1.1", "River.java"),
+    "Java 4.1, transactions": java("4.1.1", "Transactions.java"),
+    # Knows nothing of what came after ZooKeeper.
+    "Java 2.8": java("2.8.2", "River.java"),
 }
 
 
