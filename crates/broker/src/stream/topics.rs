@@ -107,7 +107,7 @@ impl Topic {
     }
 }
 
-/// The topics of a node. Changes are made under the lock of [`Topics::change`].
+/// The topics of a node. Changes are made one at a time, under a lock.
 #[derive(Debug, Default)]
 pub struct Topics(RwLock<Named>);
 
