@@ -10,8 +10,8 @@ import brokers
 
 pytestmark = [pytest.mark.only("cauce"), pytest.mark.timeout(180)]
 
-MESSAGES = 1_500_000
-BUDGET_MEGABYTES = 128
+MESSAGES = 3_000_000
+BUDGET_MEGABYTES = 256
 
 
 def bench():

@@ -15,6 +15,7 @@ use cauce_core::queue::Queue;
 use cauce_core::range_set::RangeSet;
 
 use crate::limits::MARK_RUNS_MAX;
+use crate::settled::pairs_in;
 
 /// The kind of its entry, among those of [`crate::settled`].
 pub(crate) const KIND: u8 = 4;
@@ -56,14 +57,10 @@ impl Mark {
     /// The mark that this entry is, and the log it is of.
     pub(crate) fn decode(entry: &[u8]) -> Option<(Extent, Mark)> {
         let (&kind, pairs) = entry.split_first()?;
-        let (pairs, rest) = pairs.as_chunks::<16>();
-        if kind != KIND || !rest.is_empty() {
+        if kind != KIND || !pairs.len().is_multiple_of(16) {
             return None;
         }
-        let mut pairs = pairs.iter().map(|pair| {
-            let both = u128::from_be_bytes(*pair);
-            ((both >> 64) as u64, both as u64)
-        });
+        let mut pairs = pairs_in(pairs);
         let (start, end) = pairs.next()?;
         let (bytes, body_bytes) = pairs.next()?;
         let waiting = pairs.map(|(start, end)| start..end).collect();

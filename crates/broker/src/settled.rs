@@ -82,10 +82,7 @@ impl Notes {
             Some((&kind, pairs)) if !entry.len().is_multiple_of(16) => (kind, pairs),
             _ => (0, entry),
         };
-        let mut pairs = pairs.chunks_exact(16).map(|pair| {
-            let number = |at: usize| u64::from_be_bytes(pair[at..at + 8].try_into().expect("eight bytes"));
-            (number(0), number(8))
-        });
+        let mut pairs = pairs_in(pairs);
         let transaction =
             if kind & OF_TRANSACTION != 0 { pairs.next().map(|(number, _)| number) } else { None };
         let mut notes = Notes::default();
@@ -105,6 +102,15 @@ impl Notes {
         }
         (transaction, notes)
     }
+}
+
+/// The whole pairs of numbers in an entry.
+pub(crate) fn pairs_in(bytes: &[u8]) -> impl Iterator<Item = (u64, u64)> + '_ {
+    let (pairs, _) = bytes.as_chunks::<16>();
+    pairs.iter().map(|pair| {
+        let both = u128::from_be_bytes(*pair);
+        ((both >> 64) as u64, both as u64)
+    })
 }
 
 fn bounds(range: &Range<u64>) -> (u64, u64) {

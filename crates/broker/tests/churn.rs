@@ -1,5 +1,6 @@
 //! Random lives of several queues that feed each other, and a power cut at a random flush: what was confirmed
-//! is somewhere or ended, nothing is in one queue twice, what is deleted stays deleted.
+//! is somewhere or ended, nothing is twice where it was published first, what a transaction took stays taken, and
+//! what was given out there comes back marked.
 //!
 //! `CAUCE_RANDOM_RUNS=2000` lives more of them.
 
@@ -10,10 +11,10 @@ use std::sync::Arc;
 
 use cauce_broker::{Node, Part, QueueHandle};
 use cauce_core::Value;
-use cauce_core::message::{BlockBuilder, Message, Traits};
+use cauce_core::message::{Block, BlockBuilder, Traits};
 use cauce_core::queue::{Delivery, Outcome, Picks};
 use cauce_log::MemoryDisk;
-use common::{Client, declare, number_of, run, start};
+use common::{Chance, Client, declare, message_block, number_of, run, start};
 
 const STEPS: u64 = 60;
 
@@ -36,17 +37,6 @@ fn random_lives_survive_a_power_cut() {
             disk = disk.crash((chance.below(3) != 0).then_some(seed + 1));
         }
         run(check(&disk, &known, seed));
-    }
-}
-
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit
     }
 }
 
@@ -180,13 +170,10 @@ fn everything_may_go(known: &mut Known) {
     known.may_be_over.extend(known.confirmed.keys());
 }
 
-fn block(node: &Node, number: u64, priority: u8, ttl_ms: Option<u64>) -> Arc<cauce_core::message::Block> {
-    let mut block = BlockBuilder::new();
+fn block(node: &Node, number: u64, priority: u8, ttl_ms: Option<u64>) -> Arc<Block> {
     let arrived_ms = cauce_broker::clock::now_ms();
     let traits = Traits { persistent: true, priority, ttl_ms, arrived_ms };
-    let body = number.to_be_bytes();
-    block.push(Message { exchange: b"", routing_key: b"", envelope: &[0, 0], body: &body, traits });
-    block.finish(node.memory().gauge())
+    message_block(node, &number.to_be_bytes(), traits)
 }
 
 async fn publish(node: &Node, client: &mut Client, queue: &QueueHandle, number: u64, chance: &mut Chance) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use cauce_broker::{Flush, Node, NodeConfig, Part, QueueHandle};
 use cauce_core::queue::{Outcome, Picks};
 use cauce_log::{Disk, MemoryDisk};
-use common::{Client, block_of, config, declare, number_of, padded_block_of, run, start, start_with};
+use common::{Chance, Client, block_of, config, declare, number_of, padded_block_of, run, start, start_with};
 
 /// More than a segment of messages this large.
 const MESSAGES: u64 = 20;
@@ -256,16 +256,5 @@ async fn look(disk: &MemoryDisk, model: &Model, when: &str) {
     assert!(back.is_subset(&model.perhaps_done), "{when}: {back:?} came from nowhere");
     if model.is_certain && model.perhaps_done.is_empty() {
         assert_eq!(once, model.waiting, "{when}");
-    }
-}
-
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit
     }
 }

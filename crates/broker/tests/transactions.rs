@@ -10,7 +10,7 @@ use cauce_broker::{Node, NodeConfig, Part, QueueHandle};
 use cauce_core::Value;
 use cauce_core::queue::{Outcome, Picks};
 use cauce_log::MemoryDisk;
-use common::{Client, block_of, config, declare, number_of, padded_block_of, run, start, start_with};
+use common::{Chance, Client, block_of, config, declare, number_of, padded_block_of, run, start, start_with};
 
 const ORDERS: u64 = 12;
 
@@ -153,19 +153,6 @@ fn transactions_at_random_stay_whole_over_many_lives() {
             disk = disk.crash((!cut.is_multiple_of(3)).then_some(cut + seed));
             run(async { model.look(&disk.crash(None)).await });
         }
-    }
-}
-
-/// Numbers without a pattern that come again with the same seed.
-#[derive(Debug, Default)]
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
     }
 }
 

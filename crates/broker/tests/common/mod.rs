@@ -59,6 +59,12 @@ pub(crate) fn padded_block_of(node: &Node, numbers: &[(u64, bool)], more_bytes: 
     block.finish(node.memory().gauge())
 }
 
+pub(crate) fn message_block(node: &Node, body: &[u8], traits: Traits) -> Arc<Block> {
+    let mut block = BlockBuilder::new();
+    block.push(Message { exchange: b"", routing_key: b"", envelope: &[0, 0], body, traits });
+    block.finish(node.memory().gauge())
+}
+
 /// A client's end of its link to queues.
 pub(crate) struct Client {
     pub(crate) link: Link,
@@ -77,10 +83,8 @@ impl Client {
     }
 
     pub(crate) async fn publish_bytes(&mut self, node: &Node, queue: &QueueHandle, body: &[u8]) {
-        let mut block = BlockBuilder::new();
         let traits = Traits { persistent: true, ..Traits::default() };
-        block.push(Message { exchange: b"", routing_key: b"", envelope: &[0, 0], body, traits });
-        self.publish_all(queue, block.finish(node.memory().gauge())).await;
+        self.publish_all(queue, message_block(node, body, traits)).await;
     }
 
     /// Publishes the messages of the block and waits for their confirms.
@@ -123,4 +127,17 @@ impl Client {
 pub(crate) fn number_of(delivery: &Delivery) -> u64 {
     let body = delivery.block.message(delivery.index).body;
     u64::from_be_bytes(*body.first_chunk().expect("bodies begin with numbers"))
+}
+
+/// Numbers without a pattern that come again with the same seed, which is not zero.
+#[derive(Debug, Default)]
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % limit
+    }
 }
