@@ -7,7 +7,7 @@ use cauce_log::Codec;
 
 use super::compression::{self, XERIAL_MAGIC};
 
-/// What is decompressed stays within the bound of [`compression`].
+/// What is decompressed stays within the bound of `compression.rs`.
 #[derive(Debug)]
 pub struct Compression;
 
