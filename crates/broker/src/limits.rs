@@ -99,5 +99,8 @@ pub(crate) const NAMES_IN_A_NOTE_MAX: usize = 20;
 /// Share of the memory budget, in percent, for bodies that have come in part.
 pub(crate) const BODIES_PERCENT: usize = 50;
 
+/// Share of the memory budget, in percent, for answers that clients of Kafka have not taken.
+pub(crate) const ANSWERS_PERCENT: usize = 25;
+
 const _: () = assert!(LOAD_BYTES as u64 <= LEAVING_BYTES_MAX);
 const _: () = assert!(MAILBOX_BYTES_MAX <= STORAGE_BATCH_BYTES);

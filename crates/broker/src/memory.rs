@@ -3,7 +3,7 @@
 use cauce_core::message::Gauge;
 use tokio::sync::watch;
 
-use crate::limits::{BODIES_PERCENT, PAGING_PERCENT, TIGHT_PERCENT, TRANSACTIONS_BYTES_MAX};
+use crate::limits::{ANSWERS_PERCENT, BODIES_PERCENT, PAGING_PERCENT, TIGHT_PERCENT, TRANSACTIONS_BYTES_MAX};
 
 /// Why publishers must wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,6 +41,7 @@ pub enum Pressure {
 pub struct Memory {
     gauge: Gauge,
     bodies: Gauge,
+    answers: Gauge,
     transactions: Gauge,
     budget_bytes: usize,
     alarms: watch::Sender<Alarms>,
@@ -51,6 +52,7 @@ impl Memory {
         Memory {
             gauge: Gauge::default(),
             bodies: Gauge::default(),
+            answers: Gauge::default(),
             transactions: Gauge::default(),
             budget_bytes,
             alarms: watch::Sender::new(Alarms::default()),
@@ -85,6 +87,16 @@ impl Memory {
     /// More would keep each other from becoming whole.
     pub fn bodies_bytes_max(&self) -> usize {
         self.budget_bytes / 100 * BODIES_PERCENT
+    }
+
+    /// Charged, beside the other gauge, with answers that clients have not taken.
+    pub fn answers(&self) -> &Gauge {
+        &self.answers
+    }
+
+    /// More would be a way to take everybody's memory: to ask for much, and to read nothing.
+    pub fn answers_bytes_max(&self) -> usize {
+        self.budget_bytes / 100 * ANSWERS_PERCENT
     }
 
     pub fn pressure(&self) -> Pressure {

@@ -150,6 +150,15 @@ impl Encoded {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Without what is elsewhere.
+    pub fn bytes_in_memory(&self) -> usize {
+        let splices = self.splices.iter().map(|(_, splice)| match splice {
+            Splice::Bytes(bytes) => bytes.len(),
+            Splice::Elsewhere(_) => 0,
+        });
+        self.bytes.len() + splices.sum::<usize>()
+    }
 }
 
 /// A record set that is not copied into the message it is part of.

@@ -23,6 +23,7 @@ use super::api::produce::{self, Producing};
 use super::api::{self, api_versions};
 use super::authorization::Principal;
 use super::frames::{Frame, FrameError, Frames};
+use super::held::{Crowded, Held};
 use super::listener::Advertised;
 use super::login::{self, Login};
 use super::reply::{self, Reply};
@@ -43,6 +44,8 @@ pub(super) enum End {
     Frame(#[from] FrameError),
     #[error("{0}")]
     BadRequest(#[from] RequestError),
+    #[error("{0}")]
+    Crowded(#[from] Crowded),
     #[error("it produces without waiting for answers, so that closing is how it learns of an error: {0}")]
     Unanswered(String),
     #[error("it asks for {0:?} and has not logged in (see --kafka-anonymous)")]
@@ -216,7 +219,7 @@ impl Connection {
                 self.finish_all().await?;
                 let waits = api::may_wait(header.api);
                 let reply = tokio::select! {
-                    reply = api::answer(&call, request) => reply,
+                    reply = api::answer(&call, request) => reply?,
                     // Whoever waits for something to come need not wait for us.
                     _ = self.mailbox.recv() => return Err(End::Stopping),
                     gone = client_gone(&self.stream, &mut self.frames), if waits => return Err(gone.into()),
@@ -279,11 +282,15 @@ impl Connection {
     }
 
     async fn send(&mut self, version: i16, correlation_id: i32, reply: Reply) -> Result<(), End> {
-        let message = write_response(version, correlation_id, &reply.response);
-        self.send_message(&message, &reply.regions).await
+        let Reply { response, regions } = reply;
+        let message = write_response(version, correlation_id, &response);
+        // The client may take its time: only the bytes are kept for it.
+        drop(response);
+        self.send_message(&message, &regions).await
     }
 
     pub(super) async fn send_message(&mut self, message: &Encoded, regions: &[Region]) -> Result<(), End> {
+        let _held = Held::new(self.service.node.memory(), message.bytes_in_memory())?;
         let sending = reply::send(&self.stream, message, regions);
         tokio::time::timeout(self.idle_max(), sending).await.map_err(|_| End::Idle)??;
         self.last_heard = Instant::now();

@@ -7,6 +7,7 @@
 //! | `login` | who a client is |
 //! | `authorization` | what it may do |
 //! | `frames` | requests out of the bytes of a socket |
+//! | `held` | what answers take of the memory budget |
 //! | `reply` | answers, and how they leave: bytes, and parts of files that are not copied |
 //! | `fetch_sessions` | what clients fetch again and again |
 //! | `error` | errors of the domain as the protocol's codes |
@@ -18,6 +19,7 @@ mod connection;
 mod error;
 mod fetch_sessions;
 mod frames;
+mod held;
 mod listener;
 mod login;
 mod reply;

@@ -16,14 +16,22 @@ use tokio::time::{Instant, sleep_until};
 use super::{Call, Right, believed};
 use crate::kafka::error::Coded;
 use crate::kafka::fetch_sessions::{Asked, Wanted};
+use crate::kafka::held::{Crowded, Held};
 use crate::kafka::reply::Reply;
 
-pub(super) async fn answer(call: &Call, request: FetchRequest) -> Reply {
+/// What a partition that is asked for takes while the answer is made, beside the answer.
+const PARTITION_BYTES: usize = size_of::<Wanted>() + size_of::<Target>() + size_of::<Found>();
+
+pub(super) async fn answer(call: &Call, request: FetchRequest) -> Result<Reply, Crowded> {
     let limits = Limits::of(call, &request);
     let asked = match call.service.fetch_sessions.begin(request, call.version, Instant::now()) {
         Ok(asked) => asked,
-        Err(code) => return FetchResponse { error_code: code.code(), ..FetchResponse::default() }.into(),
+        Err(code) => {
+            return Ok(FetchResponse { error_code: code.code(), ..FetchResponse::default() }.into());
+        }
     };
+    // Held for as long as the client waits for more.
+    let held = Held::new(call.service.node.memory(), asked.wanted.len() * PARTITION_BYTES)?;
     let mut targets: Vec<Target> =
         asked.wanted.iter().map(|wanted| Target::find(call, wanted, &limits)).collect();
     let mut found = locate(&targets, &limits).await;
@@ -35,7 +43,8 @@ pub(super) async fn answer(call: &Call, request: FetchRequest) -> Reply {
     for (target, region) in targets.iter().zip(&found) {
         answers.push(target.answer(region, limits.isolation).await);
     }
-    reply(call, asked, answers, found)
+    drop(held);
+    Ok(reply(call, asked, answers, found))
 }
 
 pub(super) fn isolation(level: i8) -> Isolation {

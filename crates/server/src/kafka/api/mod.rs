@@ -51,6 +51,7 @@ use cauce_kafka::{Api, ErrorCode, Request, Text, Uuid};
 
 use super::authorization::{ClusterRight, Right};
 use super::connection::Call;
+use super::held::Crowded;
 use super::reply::Reply;
 
 /// What is answered, each in all versions that the codec reads.
@@ -107,11 +108,11 @@ pub(super) fn may_wait(api: Api) -> bool {
 }
 
 /// Answers any request but those of a login, and produce, which the connection begins and finishes by itself.
-pub(super) async fn answer(call: &Call, request: Request) -> Reply {
-    match request {
+pub(super) async fn answer(call: &Call, request: Request) -> Result<Reply, Crowded> {
+    Ok(match request {
         Request::ApiVersions(_) => api_versions::answer().into(),
         Request::Metadata(request) => metadata::answer(call, request).await.into(),
-        Request::Fetch(request) => fetch::answer(call, request).await,
+        Request::Fetch(request) => fetch::answer(call, request).await?,
         Request::ListOffsets(request) => list_offsets::answer(call, request).await.into(),
         Request::CreateTopics(request) => create_topics::answer(call, request).await.into(),
         Request::DeleteTopics(request) => delete_topics::answer(call, request).await.into(),
@@ -151,7 +152,7 @@ pub(super) async fn answer(call: &Call, request: Request) -> Reply {
         request @ (Request::Produce(_) | Request::SaslHandshake(_) | Request::SaslAuthenticate(_)) => {
             unreachable!("the connection answers {:?} itself", request.api())
         }
-    }
+    })
 }
 
 impl Call {

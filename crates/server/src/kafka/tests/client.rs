@@ -47,10 +47,25 @@ impl Broker {
         set: &[(&str, &str)],
         anonymous: Anonymous,
     ) -> Broker {
+        Broker::within(disk, flush, NodeConfig::default().memory_bytes, set, anonymous).await
+    }
+
+    /// With so much memory.
+    pub(super) async fn with_memory(memory_bytes: usize) -> Broker {
+        Broker::within(MemoryDisk::new(), Flush::Always, memory_bytes, &[], Anonymous::Loopback).await
+    }
+
+    async fn within(
+        disk: MemoryDisk,
+        flush: Flush,
+        memory_bytes: usize,
+        set: &[(&str, &str)],
+        anonymous: Anonymous,
+    ) -> Broker {
         let mut settings = Settings::default();
         set.iter().for_each(|(name, value)| settings.set(name, value).unwrap());
-        let node =
-            Node::start(Arc::new(disk), NodeConfig { flush, settings, ..NodeConfig::default() }).unwrap();
+        let config = NodeConfig { flush, settings, memory_bytes, ..NodeConfig::default() };
+        let node = Node::start(Arc::new(disk), config).unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let listener: Listener = "127.0.0.1:0".parse().unwrap();

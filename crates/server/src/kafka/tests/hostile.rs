@@ -108,6 +108,67 @@ async fn a_broker_that_stops_lets_go_of_who_waits() {
     assert_eq!(client.frame().await, None);
 }
 
+/// Half a megabyte of answer, mostly.
+async fn ask_for_much(client: &mut Client) {
+    let request = MetadataRequest { topics: None, ..MetadataRequest::default() };
+    client.send(12, &request.into()).await;
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_are_counted_and_bounded() {
+    let broker = Broker::with_memory(4 << 20).await;
+    let memory = broker.node.memory();
+    let mut client = broker.client_with("t", 10_000).await;
+    ask_for_much(&mut client).await;
+    let bytes = client.frame().await.unwrap().len();
+    let crowd = memory.answers().charge(memory.answers_bytes_max() - bytes / 2);
+
+    ask_for_much(&mut client).await;
+    assert!(client.frame().await.is_none(), "no room for another");
+    // Small answers are given all the same.
+    let few = MetadataRequest { topics: Some(Vec::new()), ..MetadataRequest::default() };
+    let mut client = broker.connect().await;
+    assert_eq!(client.metadata(12, few).await.brokers.len(), 1);
+    drop(crowd);
+    ask_for_much(&mut client).await;
+    assert_eq!(client.frame().await.unwrap().len(), bytes);
+
+    // Held as long as the client does not read; more is asked for than the system keeps.
+    let mut silent = broker.connect().await;
+    for _ in 0..(16 << 20) / bytes {
+        ask_for_much(&mut silent).await;
+    }
+    wait_until(|| memory.answers().bytes() >= bytes).await;
+    drop(silent);
+    wait_until(|| memory.answers().bytes() == 0 && memory.gauge().bytes() == 0).await;
+}
+
+/// What another task brings about.
+async fn wait_until(is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await.expect("it becomes so");
+}
+
+#[tokio::test]
+async fn a_fetch_that_waits_is_counted_by_its_partitions() {
+    let broker = Broker::start().await;
+    let mut client = broker.client_with("t", 1).await;
+    let request = cauce_kafka::messages::fetch::FetchRequest {
+        max_wait_ms: 60_000,
+        min_bytes: 1,
+        ..fetch("t", &[(0, 0); 1000])
+    };
+    client.send(12, &request.into()).await;
+    let memory = broker.node.memory();
+    wait_until(|| memory.answers().bytes() >= 100_000).await;
+    drop(client);
+    wait_until(|| memory.answers().bytes() == 0 && memory.gauge().bytes() == 0).await;
+}
+
 fn frame(message: &[u8]) -> Vec<u8> {
     [&(message.len() as i32).to_be_bytes(), message].concat()
 }
