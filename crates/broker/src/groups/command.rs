@@ -24,6 +24,8 @@ pub enum GroupError {
     Unknown,
     #[error("the node has {GROUPS_MAX} groups, and takes no more")]
     TooMany,
+    #[error("the memory budget is spent, and the group would need more")]
+    NoMemory,
     #[error("a name of {bytes} bytes is longer than the {most} that a record can hold")]
     NameTooLong { bytes: usize, most: usize },
     #[error("{bytes} bytes about one member are more than {most}")]

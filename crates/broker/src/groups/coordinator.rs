@@ -38,7 +38,7 @@ impl Coordinator {
             rules: node.settings().group_rules(),
             node: Arc::downgrade(node),
             clock: Clock::start(),
-            groups: Registry::default(),
+            groups: Registry::new(node.memory().gauge().clone()),
             waiting: Waiting::default(),
             writes: Writes::default(),
             open: OpenTransactions::default(),
@@ -60,7 +60,7 @@ pub(super) struct Along {
 
 pub(super) struct Task {
     pub(super) rules: Rules,
-    node: Weak<Node>,
+    pub(super) node: Weak<Node>,
     clock: Clock,
     pub(super) groups: Registry,
     pub(super) waiting: Waiting,

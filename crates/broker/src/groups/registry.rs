@@ -3,11 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cauce_core::group::Group;
+use cauce_core::message::{Charge, Gauge};
 
 use super::GroupId;
 
-#[derive(Debug, Default)]
+/// What a group takes in all maps, beside its name, its members and its offsets.
+const GROUP_BYTES: usize = 2 * size_of::<Entry>();
+
+#[derive(Debug)]
 pub(super) struct Registry {
+    gauge: Gauge,
     groups: BTreeMap<GroupId, Entry>,
     deadlines: BTreeSet<(i64, GroupId)>,
 }
@@ -17,9 +22,14 @@ struct Entry {
     group: Group,
     /// As it stands in the deadlines.
     wakes_ms: Option<i64>,
+    charge: Charge,
 }
 
 impl Registry {
+    pub(super) fn new(gauge: Gauge) -> Registry {
+        Registry { gauge, groups: BTreeMap::new(), deadlines: BTreeSet::new() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.groups.len()
     }
@@ -30,7 +40,8 @@ impl Registry {
 
     pub(super) fn get_or_insert(&mut self, id: &GroupId, make: impl FnOnce() -> Group) -> &mut Group {
         let entry = self.groups.entry(id.clone());
-        &mut entry.or_insert_with(|| Entry { group: make(), wakes_ms: None }).group
+        let charge = || self.gauge.charge(GROUP_BYTES + id.len());
+        &mut entry.or_insert_with(|| Entry { group: make(), wakes_ms: None, charge: charge() }).group
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&GroupId, &Group)> {
@@ -42,7 +53,8 @@ impl Registry {
     }
 
     pub(super) fn insert(&mut self, id: GroupId, group: Group) {
-        self.groups.insert(id, Entry { group, wakes_ms: None });
+        let charge = self.gauge.charge(GROUP_BYTES + id.len());
+        self.groups.insert(id, Entry { group, wakes_ms: None, charge });
     }
 
     /// To be called after each call to a group: it is forgotten if there is nothing to remember, or called again when
@@ -52,6 +64,7 @@ impl Registry {
         if entry.group.is_blank() {
             return self.remove(id);
         }
+        entry.charge.set(GROUP_BYTES + id.len() + entry.group.offsets_bytes());
         let wakes_ms = entry.group.next_timeout();
         let before_ms = std::mem::replace(&mut entry.wakes_ms, wakes_ms);
         if before_ms == wakes_ms {

@@ -92,6 +92,10 @@ impl Task {
         if !is_known && self.groups.len() >= GROUPS_MAX {
             return refuse(done, GroupError::TooMany);
         }
+        let grows = || self.groups.get(id).is_none_or(|group| group.would_grow(&commit));
+        if self.node.upgrade().is_some_and(|node| node.memory().is_spent()) && grows() {
+            return refuse(done, GroupError::NoMemory);
+        }
         let token = self.waiting.commits.add(done);
         let along = Along { guard, ..Along::default() };
         self.call_along(id, &along, |group, now_ms, out| group.commit(token, commit, now_ms, out));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cauce_log::{Record, RecordBatch};
 
 use super::checking::{malformed, varint};
-use super::compression::{self, DECOMPRESSED_BYTES_MAX};
+use super::compression::{self, DECOMPRESSED_BYTES_MAX, Room};
 
 /// Bytes that are decompressed at a time.
 const DECOMPRESSED_BYTES: usize = 16 << 10;
@@ -36,7 +36,7 @@ impl BatchRecords {
         let source = match (batch.compression_codec(), batch.records_bytes()) {
             (0, records) => Source::Plain { records, at: 0 },
             (codec, records) => {
-                let read = compression::decoder(codec, records).map_err(io::Error::other)?;
+                let read = compression::decoder(codec, records, Room::AMPLE).map_err(io::Error::other)?;
                 let read = read.take(DECOMPRESSED_BYTES_MAX);
                 Source::Compressed(BufReader::with_capacity(DECOMPRESSED_BYTES, read))
             }

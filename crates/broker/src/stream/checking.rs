@@ -12,10 +12,14 @@ use cauce_core::topic::TopicConfig;
 use cauce_core::topic::config::TimestampType;
 use cauce_log::{self as log, BatchError, RecordBatch};
 
-use super::compression::{self, DECOMPRESSED_BYTES_MAX, UnknownCodec};
+use super::compression::{self, DECOMPRESSED_BYTES_MAX, Room, UnknownCodec};
 
 /// Where a batch says its format, in all of them.
 const MAGIC: usize = 16;
+
+/// Where the attributes of a batch end, with its codec.
+const ATTRIBUTES_LOW_BYTE: usize = 22;
+const CODEC_BITS: u8 = 0b111;
 
 /// Bytes of compressed batches that are decompressed at a time.
 const DECOMPRESSED_BYTES: usize = 16 << 10;
@@ -87,17 +91,17 @@ pub(crate) fn header_of(batch: &RecordBatch) -> Batch {
 }
 
 /// Checks the record set of one partition in a produce request: exactly one batch. `charge` is for the bytes. A batch
-/// that blows up takes its time.
+/// that blows up takes its time, and up to 128 MiB beside.
 pub fn check(
     records: Bytes,
     config: &TopicConfig,
     now_ms: i64,
     charge: &Arc<Charge>,
 ) -> Result<CheckedBatch, BatchRefusal> {
-    check_within(&Cell::new(DECOMPRESSED_BYTES_MAX), records, config, now_ms, charge)
+    check_within(&Cell::new(DECOMPRESSED_BYTES_MAX), Room::AMPLE, records, config, now_ms, charge)
 }
 
-/// The same, unless it takes more than `left` bytes decompressed; what it took is taken off.
+/// The same, unless it takes more than `left` bytes decompressed, or much memory; what it took is taken off.
 pub fn check_quickly(
     left: &Cell<u64>,
     records: Bytes,
@@ -105,12 +109,20 @@ pub fn check_quickly(
     now_ms: i64,
     charge: &Arc<Charge>,
 ) -> Option<Result<CheckedBatch, BatchRefusal>> {
-    let checked = check_within(left, records, config, now_ms, charge);
-    (checked.is_ok() || left.get() > 0).then_some(checked)
+    let is_plain = codec_of(&records).is_none_or(|codec| codec == 0);
+    let checked = check_within(left, Room::LITTLE, records, config, now_ms, charge);
+    // A decoder without room enough only says that something is wrong.
+    (checked.is_ok() || is_plain && left.get() > 0).then_some(checked)
+}
+
+/// How a batch says that it is compressed, if it is long enough to say anything.
+pub fn codec_of(batch: &[u8]) -> Option<u8> {
+    batch.get(ATTRIBUTES_LOW_BYTE).map(|attributes| attributes & CODEC_BITS)
 }
 
 fn check_within(
     left: &Cell<u64>,
+    room: Room,
     records: Bytes,
     config: &TopicConfig,
     now_ms: i64,
@@ -120,7 +132,7 @@ fn check_within(
     check_size(&batch, config)?;
     batch.verify().map_err(|error| BatchRefusal::Corrupt(error.to_string()))?;
     check_header(&batch)?;
-    let max_timestamp_ms = check_records(&batch, config, now_ms, left)?;
+    let max_timestamp_ms = check_records(&batch, config, now_ms, room, left)?;
     let (batch, append_time_ms) = match config.timestamp_type {
         TimestampType::LogAppend => (batch.with_time(log::TimestampType::LogAppend, now_ms), Some(now_ms)),
         TimestampType::Create => (with_create_time(batch, max_timestamp_ms), None),
@@ -192,6 +204,7 @@ fn check_records(
     batch: &RecordBatch,
     config: &TopicConfig,
     now_ms: i64,
+    room: Room,
     left: &Cell<u64>,
 ) -> Result<i64, BatchRefusal> {
     let mut walk =
@@ -203,7 +216,7 @@ fn check_records(
         walk.all(&mut left, batch.record_count())?;
         return Ok(walk.max_timestamp);
     }
-    let mut read = io::BufReader::with_capacity(DECOMPRESSED_BYTES, compression::open(batch, left)?);
+    let mut read = io::BufReader::with_capacity(DECOMPRESSED_BYTES, compression::open(batch, room, left)?);
     walk.all(&mut read, batch.record_count())?;
     Ok(walk.max_timestamp)
 }

@@ -34,7 +34,7 @@ mod task;
 mod topics;
 mod watch;
 
-pub use checking::{BatchRefusal, CheckedBatch, check, check_quickly};
+pub use checking::{BatchRefusal, CheckedBatch, check, check_quickly, codec_of};
 pub use codec::Compression;
 pub use consumer::{StreamConsumer, Wish, WishError};
 pub use cursor::Start;

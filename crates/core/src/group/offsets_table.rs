@@ -13,15 +13,26 @@ struct Entry {
     write: WriteId,
 }
 
+/// What an offset takes: every commit brings names of its own.
+fn bytes_of(at: &TopicPartition, entry: &Entry) -> usize {
+    size_of::<(TopicPartition, Entry)>() + at.topic.len() + entry.value.metadata.len()
+}
+
 #[derive(Debug, Default)]
 pub(super) struct OffsetsTable {
     committed: BTreeMap<TopicPartition, Entry>,
     pending: BTreeMap<ProducerId, BTreeMap<TopicPartition, Entry>>,
+    bytes: usize,
 }
 
 impl OffsetsTable {
     pub(super) fn is_empty(&self) -> bool {
         self.committed.is_empty() && self.pending.is_empty()
+    }
+
+    /// What all of them take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn committed_count(&self) -> usize {
@@ -52,7 +63,10 @@ impl OffsetsTable {
 
     pub(super) fn put(&mut self, at: TopicPartition, value: CommittedOffset, write: WriteId) {
         if self.committed.get(&at).is_none_or(|entry| entry.write < write) {
-            self.committed.insert(at, Entry { value, write });
+            let entry = Entry { value, write };
+            self.bytes += bytes_of(&at, &entry);
+            let before = self.committed.insert(at.clone(), entry);
+            self.bytes -= before.map_or(0, |before| bytes_of(&at, &before));
         }
     }
 
@@ -63,13 +77,17 @@ impl OffsetsTable {
         value: CommittedOffset,
         write: WriteId,
     ) {
-        self.pending.entry(producer).or_default().insert(at, Entry { value, write });
+        let entry = Entry { value, write };
+        self.bytes += bytes_of(&at, &entry);
+        let before = self.pending.entry(producer).or_default().insert(at.clone(), entry);
+        self.bytes -= before.map_or(0, |before| bytes_of(&at, &before));
     }
 
     /// Says which partitions it was about.
     pub(super) fn end_transaction(&mut self, producer: ProducerId, committed: bool) -> Vec<TopicPartition> {
         let ended = self.pending.remove(&producer).unwrap_or_default();
         let partitions = ended.keys().cloned().collect();
+        self.bytes -= ended.iter().map(|(at, entry)| bytes_of(at, entry)).sum::<usize>();
         for (at, entry) in ended.into_iter().filter(|_| committed) {
             self.put(at, entry.value, entry.write);
         }
@@ -78,11 +96,9 @@ impl OffsetsTable {
 
     /// Forgets what earlier writes said.
     pub(super) fn remove(&mut self, at: &TopicPartition, write: WriteId) {
-        if self.committed.get(at).is_some_and(|entry| entry.write < write) {
-            self.committed.remove(at);
-        }
-        for offsets in self.pending.values_mut() {
-            if offsets.get(at).is_some_and(|entry| entry.write < write) {
+        for offsets in self.pending.values_mut().chain([&mut self.committed]) {
+            if let Some(entry) = offsets.get(at).filter(|entry| entry.write < write) {
+                self.bytes -= bytes_of(at, entry);
                 offsets.remove(at);
             }
         }

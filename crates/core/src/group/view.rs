@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Group, InstanceId, MemberId, State};
+use super::{Commit, Group, InstanceId, MemberId, OffsetToCommit, State};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
@@ -28,6 +28,19 @@ pub struct MemberView {
 }
 
 impl Group {
+    /// What it remembers takes, but for its members, who are charged by themselves.
+    pub fn offsets_bytes(&self) -> usize {
+        self.offsets.bytes()
+    }
+
+    /// Whether the commit would make it remember more than it does.
+    pub fn would_grow(&self, commit: &Commit) -> bool {
+        let is_known = |offset: &OffsetToCommit| {
+            self.offsets.get(&offset.at).is_some_and(|before| before.metadata.len() >= offset.metadata.len())
+        };
+        !commit.offsets.iter().all(is_known)
+    }
+
     pub fn describe(&self) -> Description {
         let stable = self.state() == State::Stable;
         let members = self.members.iter().map(|(id, member)| MemberView {

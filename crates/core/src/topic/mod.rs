@@ -7,7 +7,7 @@ mod partitioner;
 use std::fmt;
 
 pub use config::{Overrides, TopicConfig};
-pub use name::{NameError, TopicName};
+pub use name::{NAME_BYTES_MAX, NameError, TopicName};
 pub use partitioner::partition_of;
 
 /// Names a topic for ever: one that comes later under the same name has another.

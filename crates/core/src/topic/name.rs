@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 /// With the number of the partition and what Kafka adds while it deletes one, a directory's name has 255 bytes.
-pub(super) const NAME_BYTES_MAX: usize = 249;
+pub const NAME_BYTES_MAX: usize = 249;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {

@@ -109,7 +109,7 @@ impl Coded for GroupError {
     fn code(&self) -> ErrorCode {
         match self {
             GroupError::Loading => ErrorCode::CoordinatorLoadInProgress,
-            GroupError::Unavailable => ErrorCode::CoordinatorNotAvailable,
+            GroupError::Unavailable | GroupError::NoMemory => ErrorCode::CoordinatorNotAvailable,
             GroupError::Unknown => ErrorCode::GroupIdNotFound,
             GroupError::TooMany => ErrorCode::GroupMaxSizeReached,
             GroupError::NameTooLong { .. } | GroupError::MemberTooLarge { .. } => ErrorCode::InvalidRequest,

@@ -3,10 +3,12 @@
 //!
 //! A session is a convenience. Whoever gets none, or finds it gone, says everything with every request.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use cauce_core::topic::NAME_BYTES_MAX;
 use cauce_kafka::messages::fetch::{FetchRequest, FetchTopic, PartitionData};
 use cauce_kafka::{ErrorCode, Text, Uuid};
 use parking_lot::Mutex;
@@ -102,7 +104,7 @@ impl FetchSessions {
         let (id, epoch, has_ids) = (request.session_id, request.session_epoch, version >= IDS_SINCE);
         if epoch == FIRST_EPOCH || epoch == NO_SESSION_EPOCH {
             open.close(id);
-            let wanted: Vec<Wanted> = request.topics.into_iter().flat_map(wanted_of).collect();
+            let wanted = distinct(request.topics.into_iter().flat_map(wanted_of));
             let session = match epoch {
                 FIRST_EPOCH => self.begin_session(&mut open, &wanted, has_ids, now),
                 _ => 0,
@@ -115,6 +117,9 @@ impl FetchSessions {
         }
         if session.has_ids != has_ids {
             return Err(ErrorCode::FetchSessionTopicIdError);
+        }
+        if request.topics.iter().any(|topic| topic.topic.len() > NAME_BYTES_MAX) {
+            return Err(ErrorCode::InvalidTopic);
         }
         let before = session.turns.len();
         session.change(request);
@@ -134,7 +139,10 @@ impl FetchSessions {
             open.close_idle(now);
         }
         let is_full = open.sessions.len() >= self.slots;
-        if is_full || open.partitions + wanted.len() > PARTITIONS_MAX || wanted.is_empty() {
+        let is_too_much = open.partitions + wanted.len() > PARTITIONS_MAX;
+        // No topic has such a name, and a session would keep it.
+        let has_no_name = wanted.iter().any(|wanted| wanted.of.topic.len() > NAME_BYTES_MAX);
+        if is_full || is_too_much || has_no_name || wanted.is_empty() {
             return 0;
         }
         let id = loop {
@@ -171,12 +179,29 @@ impl FetchSessions {
 
 fn wanted_of(topic: FetchTopic) -> impl Iterator<Item = Wanted> {
     let FetchTopic { topic, topic_id, partitions } = topic;
+    // Its own bytes: a session would keep those of the whole request.
+    let topic = Text::from(topic.to_string());
     partitions.into_iter().map(move |partition| Wanted {
         of: Named { topic: topic.clone(), topic_id, partition: partition.partition },
         offset: partition.fetch_offset,
         bytes_max: partition.partition_max_bytes,
         leader_epoch: partition.current_leader_epoch,
     })
+}
+
+/// Each partition once. Who says it again says it better.
+fn distinct(all: impl Iterator<Item = Wanted>) -> Vec<Wanted> {
+    let (mut distinct, mut places) = (Vec::<Wanted>::new(), HashMap::new());
+    for wanted in all {
+        match places.entry(wanted.of.clone()) {
+            Entry::Occupied(place) => distinct[*place.get()] = wanted,
+            Entry::Vacant(place) => {
+                place.insert(distinct.len());
+                distinct.push(wanted);
+            }
+        }
+    }
+    distinct
 }
 
 impl Open {

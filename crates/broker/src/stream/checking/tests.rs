@@ -118,6 +118,16 @@ fn what_takes_long_is_left_to_those_who_have_the_time() {
         // What need not be opened can always be checked.
         assert!(quickly(&left, three()).unwrap().is_ok());
     }
+    // A window of 128 MiB, as level 22 has it.
+    let mut wide = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    wide.window_log(27).unwrap();
+    wide.write_all(&three()[HEADER_BYTES..]).unwrap();
+    let wide = with_records(&three(), ZSTD, &wide.finish().unwrap());
+    assert!(quickly(&Cell::new(u64::MAX), wide.clone()).is_none());
+    check(wide, &config, NOW_MS, &charge).unwrap();
+    // A block of snappy that says that it is of 5 MiB.
+    let large = with_records(&three(), SNAPPY, &[0x80, 0x80, 0xc0, 0x02, 0]);
+    assert!(quickly(&Cell::new(u64::MAX), large).is_none());
 }
 
 #[test]

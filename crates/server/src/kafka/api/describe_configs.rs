@@ -5,11 +5,13 @@ use cauce_kafka::Text;
 use cauce_kafka::messages::describe_configs::*;
 
 use super::configs::{self, BROKER, Described, GROUP, RESOURCES_MAX, Refused, TOPIC, Value, invalid};
-use super::{Call, ClusterRight, Right, text};
+use super::{Call, ClusterRight, Right, distinct, text};
 
 pub(super) fn answer(call: &Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let include_synonyms = request.include_synonyms;
-    let results = request.resources.into_iter().enumerate().map(|(index, resource)| {
+    let resources =
+        distinct(request.resources, |resource| (resource.resource_type, resource.resource_name.clone()));
+    let results = resources.enumerate().map(|(index, resource)| {
         let described = match index < RESOURCES_MAX {
             true => describe(call, &resource),
             false => Err(invalid(format!("more than {RESOURCES_MAX} resources in a request"))),

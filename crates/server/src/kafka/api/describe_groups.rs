@@ -7,7 +7,7 @@ use cauce_kafka::messages::describe_groups::*;
 use cauce_kafka::{ErrorCode, Text};
 
 use super::membership::{shared, state_name};
-use super::{Call, Right, text};
+use super::{Call, Right, distinct, text};
 use crate::kafka::error::Coded;
 
 /// The first version that can say that there is no such group (KIP-1043).
@@ -15,7 +15,7 @@ const NOT_FOUND_SINCE: i16 = 6;
 
 pub(super) async fn answer(call: &Call, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let mut groups = Vec::with_capacity(request.groups.len());
-    for group_id in request.groups {
+    for group_id in distinct(request.groups, Text::clone) {
         if let Err(code) = call.check_group(Right::Describe, &group_id) {
             let error_code = code.code();
             groups.push(DescribedGroup { error_code, group_id, ..DescribedGroup::default() });

@@ -3,13 +3,13 @@
 use cauce_core::stream::ProducerView;
 use cauce_kafka::messages::describe_producers::*;
 
-use super::{Call, Right, text};
+use super::{Call, Right, distinct, text};
 
 pub(super) async fn answer(call: &Call, request: DescribeProducersRequest) -> DescribeProducersResponse {
     let mut response = DescribeProducersResponse::default();
-    for TopicRequest { name, partition_indexes } in request.topics {
+    for TopicRequest { name, partition_indexes } in distinct(request.topics, |topic| topic.name.clone()) {
         let mut partitions = Vec::with_capacity(partition_indexes.len());
-        for partition_index in partition_indexes {
+        for partition_index in distinct(partition_indexes, |index| *index) {
             let mut answer = PartitionResponse { partition_index, ..PartitionResponse::default() };
             match call.partition(Right::Read, &name, Default::default(), partition_index) {
                 Ok(partition) => {

@@ -8,7 +8,7 @@ use cauce_kafka::messages::describe_transactions::*;
 use cauce_kafka::{ErrorCode, Text};
 
 use super::membership::shared;
-use super::{Call, Right, text};
+use super::{Call, Right, distinct, text};
 use crate::kafka::error::Coded;
 
 pub(super) async fn answer(
@@ -16,7 +16,7 @@ pub(super) async fn answer(
     request: DescribeTransactionsRequest,
 ) -> DescribeTransactionsResponse {
     let mut response = DescribeTransactionsResponse::default();
-    for transactional_id in request.transactional_ids {
+    for transactional_id in distinct(request.transactional_ids, Text::clone) {
         let described = match find(call, &transactional_id).await {
             Ok(record) => shown(call, transactional_id, &record),
             Err(code) => {

@@ -8,7 +8,7 @@ use cauce_core::topic::{Overrides, TopicId, is_internal};
 use cauce_kafka::messages::metadata::*;
 use cauce_kafka::{ErrorCode, Text, Uuid};
 
-use super::{Call, Right, text};
+use super::{Call, Right, distinct, text};
 use crate::kafka::error::Coded;
 
 pub(super) async fn answer(call: &Call, request: MetadataRequest) -> MetadataResponse {
@@ -22,6 +22,7 @@ pub(super) async fn answer(call: &Call, request: MetadataRequest) -> MetadataRes
             topics.extend(known.map(|topic| described(call, topic)));
         }
         Some(wanted) => {
+            let wanted = distinct(wanted, |topic| (topic.topic_id, topic.name.clone()));
             for MetadataRequestTopic { topic_id, name } in wanted {
                 let found = match name {
                     Some(name) => by_name(call, name, request.allow_auto_topic_creation).await,

@@ -43,6 +43,8 @@ mod transactional;
 mod txn_offset_commit;
 mod write_txn_markers;
 
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use cauce_broker::stream::{PartitionHandle, Topic};
@@ -186,6 +188,12 @@ impl Call {
     fn node_id(&self) -> i32 {
         self.service.node.settings().node.node_id
     }
+}
+
+/// What has each key for the first time: an answer says nothing twice, or a small request would have a huge one.
+fn distinct<T, K: Eq + Hash>(all: Vec<T>, key: impl Fn(&T) -> K) -> impl Iterator<Item = T> {
+    let mut seen = HashSet::with_capacity(all.len());
+    all.into_iter().filter(move |one| seen.insert(key(one)))
 }
 
 /// The leader epoch a client says it knows; -1 is none.

@@ -8,7 +8,7 @@ use cauce_kafka::messages::offset_fetch::*;
 use cauce_kafka::{ErrorCode, Text};
 
 use super::membership::{at, shared};
-use super::{Call, Right, text};
+use super::{Call, Right, distinct, text};
 use crate::kafka::error::Coded;
 
 /// The first version that asks for several groups (KIP-709).
@@ -25,7 +25,8 @@ pub(super) async fn answer(call: &Call, request: OffsetFetchRequest) -> OffsetFe
         return answer_one(call, request).await;
     }
     let mut groups = Vec::with_capacity(request.groups.len());
-    for OffsetFetchRequestGroup { group_id, topics, .. } in request.groups {
+    let distinct_groups = distinct(request.groups, |group| group.group_id.clone());
+    for OffsetFetchRequestGroup { group_id, topics, .. } in distinct_groups {
         let wanted = topics.as_ref().map(|topics| {
             let each = topics.iter().map(|topic| (&topic.name, &topic.partition_indexes[..]));
             partitions(each)
@@ -101,7 +102,7 @@ fn partitions<'r>(topics: impl Iterator<Item = (&'r Text, &'r [i32])>) -> Vec<To
         let name = shared(name);
         partitions.extend(numbers.iter().map(|number| at(&name, *number)));
     }
-    partitions
+    distinct(partitions, TopicPartition::clone).collect()
 }
 
 /// `None`: all there are.

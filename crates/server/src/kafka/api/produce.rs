@@ -10,12 +10,14 @@ use bytes::Bytes;
 use cauce_broker::clock::now_ms;
 use cauce_broker::stream::{
     Acks, AppendAnswer, Appending, BatchRefusal, CheckedBatch, PartitionHandle, Topic, check, check_quickly,
+    codec_of,
 };
 use cauce_core::message::Charge;
 use cauce_core::topic::TopicConfig;
 use cauce_kafka::ErrorCode;
 use cauce_kafka::messages::produce::*;
 use cauce_kafka::wire::Records;
+use tokio::sync::Semaphore;
 
 use super::{Call, Right, text};
 use crate::kafka::error::Coded;
@@ -27,10 +29,10 @@ const ZSTD_SINCE: i16 = 7;
 /// take their time, so that nobody else waits for it.
 const QUICK_BYTES: u64 = 4 << 20;
 
-/// Where the attributes of a batch end, and the codec zstd has in them.
-const ATTRIBUTES_LOW_BYTE: usize = 22;
-const CODEC_BITS: u8 = 0b111;
 const ZSTD: u8 = 4;
+
+/// One at a time looks through a batch that takes long: it may take 128 MiB.
+static SLOW_CHECKS: Semaphore = Semaphore::const_new(1);
 
 /// A produce request whose batches are on their way.
 #[derive(Debug)]
@@ -123,8 +125,7 @@ async fn take(
         Some(Records::Bytes(bytes)) => bytes,
         _ => Default::default(),
     };
-    let codec = records.get(ATTRIBUTES_LOW_BYTE).map(|attributes| attributes & CODEC_BITS);
-    if codec == Some(ZSTD) && call.version < ZSTD_SINCE {
+    if codec_of(&records) == Some(ZSTD) && call.version < ZSTD_SINCE {
         return Err(refuse(ErrorCode::UnsupportedCompressionType));
     }
     let checked = checked(records, topic.config(), charge, quick_bytes).await;
@@ -145,7 +146,11 @@ async fn checked(
         return checked;
     }
     let charge = charge.clone();
-    let slowly = tokio::task::spawn_blocking(move || check(records, &config, now_ms(), &charge));
+    let turn = SLOW_CHECKS.acquire().await.expect("never closed");
+    let slowly = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        check(records, &config, now_ms(), &charge)
+    });
     slowly.await.expect("checking a batch does not panic")
 }
 

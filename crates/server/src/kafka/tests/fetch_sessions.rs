@@ -110,3 +110,30 @@ fn what_all_sessions_hold_is_bounded() {
     assert_eq!(sessions.open.lock().partitions, 0);
     assert!(sessions.begin(request(id, 2, &[]), 12, now).is_err());
 }
+
+#[test]
+fn a_partition_that_is_named_again_is_one_as_said_last() {
+    let (sessions, now) = (FetchSessions::new(SLOTS), Instant::now());
+    for epoch in [0, -1] {
+        let asked = sessions.begin(request(0, epoch, &[(0, 5), (1, 6), (0, 7), (0, 8)]), 12, now).unwrap();
+        assert_eq!(places(&asked), [(0, 8), (1, 6)]);
+    }
+}
+
+#[test]
+fn a_session_keeps_no_request_and_no_name_that_no_topic_has() {
+    let (sessions, now) = (FetchSessions::new(SLOTS), Instant::now());
+    let named = |session, epoch, name: Text| {
+        let mut request = request(session, epoch, &[(0, 5)]);
+        request.topics[0].topic = name;
+        request
+    };
+    let frame = bytes::Bytes::from(vec![b't'; 10_000]);
+    let name = |bytes| Text::from_utf8(frame.slice(..bytes)).unwrap();
+    let first = sessions.begin(named(0, 0, name(249)), 12, now).unwrap();
+    assert_ne!(first.session, 0);
+    assert!(frame.is_unique());
+    assert_eq!(sessions.begin(named(0, 0, name(250)), 12, now).unwrap().session, 0);
+    let more = sessions.begin(named(first.session, 1, name(250)), 12, now);
+    assert_eq!(more.unwrap_err(), ErrorCode::InvalidTopic);
+}

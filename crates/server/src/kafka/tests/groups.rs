@@ -176,6 +176,35 @@ async fn the_node_itself_looks_after_every_group_and_transaction() {
 }
 
 /// Comes back with the id it is told, in the versions that want that.
+#[tokio::test]
+async fn what_groups_remember_counts_and_grows_no_more_when_memory_is_spent() {
+    let broker = Broker::with_memory(16 << 20).await;
+    let mut client = broker.client_with("t", 2).await;
+    let memory = broker.node.memory();
+    let noted = |group: &str, partition| {
+        let mut request = commit_request(group, "t", partition, 1);
+        request.topics[0].partitions[0].committed_metadata = Some(text(&"x".repeat(4_000)));
+        request
+    };
+    assert_eq!(commit_code(&mut client, 2, noted("g", 0)).await, ErrorCode::None);
+    let before = memory.gauge().bytes();
+    assert!(before > 4_000);
+    assert_eq!(commit_code(&mut client, 2, noted("h", 0)).await, ErrorCode::None);
+    assert!(memory.gauge().bytes() > before + 4_000);
+
+    let spent = memory.gauge().charge(16 << 20);
+    for more in [noted("g", 1), noted("i", 0)] {
+        assert_eq!(commit_code(&mut client, 2, more).await, ErrorCode::CoordinatorNotAvailable);
+    }
+    assert_eq!(commit_code(&mut client, 2, noted("g", 0)).await, ErrorCode::None);
+    assert_eq!(commit_code(&mut client, 2, commit_request("g", "t", 0, 9)).await, ErrorCode::None);
+    drop(spent);
+    assert!(memory.gauge().bytes() < before + 4_000, "what is shorter counts less");
+    let deletion = DeleteGroupsRequest { groups_names: vec![text("g"), text("h")] };
+    ask!(client, DeleteGroups, 2, deletion);
+    assert!(memory.gauge().bytes() < before - 4_000, "what is gone does not count");
+}
+
 async fn join(client: &mut Client, version: i16, group: &str) -> JoinGroupResponse {
     let answer = ask!(client, JoinGroup, version, join_request(group, ""));
     if version < 4 {

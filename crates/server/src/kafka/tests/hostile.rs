@@ -1,9 +1,10 @@
 use cauce_kafka::api::{read_response, write_request};
 use cauce_kafka::messages::api_versions::*;
 use cauce_kafka::messages::metadata::*;
-use cauce_kafka::{Api, ErrorCode, Response};
+use cauce_kafka::{Api, ErrorCode, Request, Response};
 
 use super::client::*;
+use super::requests;
 
 #[tokio::test]
 async fn a_client_that_is_too_new_can_read_what_it_may_ask_for() {
@@ -157,10 +158,12 @@ async fn wait_until(is_so: impl Fn() -> bool) {
 async fn a_fetch_that_waits_is_counted_by_its_partitions() {
     let broker = Broker::start().await;
     let mut client = broker.client_with("t", 1).await;
+    // Those that are not there are answered too.
+    let partitions: Vec<(i32, i64)> = (0..1000).map(|partition| (partition, 0)).collect();
     let request = cauce_kafka::messages::fetch::FetchRequest {
         max_wait_ms: 60_000,
         min_bytes: 1,
-        ..fetch("t", &[(0, 0); 1000])
+        ..fetch("t", &partitions)
     };
     client.send(12, &request.into()).await;
     let memory = broker.node.memory();
@@ -171,4 +174,57 @@ async fn a_fetch_that_waits_is_counted_by_its_partitions() {
 
 fn frame(message: &[u8]) -> Vec<u8> {
     [&(message.len() as i32).to_be_bytes(), message].concat()
+}
+
+#[tokio::test]
+async fn who_asks_the_same_many_times_is_answered_once() {
+    let broker = Broker::start().await;
+    let mut client = broker.client_with("t", 1).await;
+    for once in [
+        requests::metadata("t"),
+        requests::producers("t"),
+        requests::describe_configs(requests::TOPIC, "t"),
+        requests::describe_group("g"),
+        requests::describe_transaction("x"),
+        requests::committed("g"),
+        fetch("t", &[(0, 0)]).into(),
+    ] {
+        let version = requests::version(once.api());
+        let mut sizes = Vec::new();
+        for request in [again_and_again(&once), once] {
+            client.send(version, &request).await;
+            sizes.push(client.frame().await.unwrap().len());
+        }
+        assert_eq!(sizes[0], sizes[1]);
+    }
+}
+
+/// The same, with everything it names fifty times.
+fn again_and_again(once: &Request) -> Request {
+    const TIMES: usize = 50;
+    fn repeat<T: Clone>(all: &mut Vec<T>) {
+        *all = all.iter().cycle().take(TIMES * all.len()).cloned().collect();
+    }
+    let mut request = once.clone();
+    match &mut request {
+        Request::Metadata(request) => request.topics.iter_mut().for_each(repeat),
+        Request::DescribeProducers(request) => {
+            request.topics.iter_mut().for_each(|topic| repeat(&mut topic.partition_indexes));
+            repeat(&mut request.topics);
+        }
+        Request::DescribeConfigs(request) => repeat(&mut request.resources),
+        Request::DescribeGroups(request) => repeat(&mut request.groups),
+        Request::DescribeTransactions(request) => repeat(&mut request.transactional_ids),
+        Request::OffsetFetch(request) => {
+            let topics = request.groups.iter_mut().filter_map(|group| group.topics.as_mut());
+            topics.flatten().for_each(|topic| repeat(&mut topic.partition_indexes));
+            repeat(&mut request.groups);
+        }
+        Request::Fetch(request) => {
+            request.topics.iter_mut().for_each(|topic| repeat(&mut topic.partitions));
+            repeat(&mut request.topics);
+        }
+        other => unreachable!("{other:?}"),
+    }
+    request
 }
