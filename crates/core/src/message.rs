@@ -35,6 +35,15 @@ impl Charge {
         self.bytes
     }
 
+    /// Becomes one of so many bytes.
+    pub fn set(&mut self, bytes: usize) {
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => self.gauge.0.fetch_add(more, Ordering::Relaxed),
+            None => self.gauge.0.fetch_sub(self.bytes - bytes, Ordering::Relaxed),
+        };
+        self.bytes = bytes;
+    }
+
     pub fn grow(&mut self, bytes: usize) {
         self.bytes += bytes;
         self.gauge.0.fetch_add(bytes, Ordering::Relaxed);
