@@ -1,5 +1,6 @@
 //! What producers notice of a large compaction: how long appends to another topic take, flushed, before and while a
-//! gigabyte is compacted. `CAUCE_BENCH_DIR` says on which disk, `CAUCE_BENCH_MB` how much.
+//! gigabyte is compacted. `CAUCE_BENCH_DIR` says on which disk, `CAUCE_BENCH_MB` how much,
+//! `CAUCE_BENCH_RATE` at how many bytes in a second (`log.cleaner.io.max.bytes.per.second`).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +27,9 @@ fn main() {
     runtime.block_on(async {
         let mut config = NodeConfig::default();
         config.settings.set("log.cleaner.enable", "false").expect("there is such a setting");
+        if let Ok(rate) = std::env::var("CAUCE_BENCH_RATE") {
+            config.settings.set("log.cleaner.io.max.bytes.per.second", &rate).expect("a number");
+        }
         let node = Node::start(disk, config).expect("an empty directory opens");
         let settings = [
             ("cleanup.policy", "compact"),

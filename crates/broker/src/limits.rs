@@ -99,6 +99,9 @@ pub(crate) const NAMES_IN_A_NOTE_MAX: usize = 20;
 /// Share of the memory budget, in percent, for bodies that have come in part.
 pub(crate) const BODIES_PERCENT: usize = 50;
 
+/// Share of the memory budget, in percent, for the keys of a compaction, if `log.cleaner.dedupe.buffer.size` is not less.
+pub(crate) const COMPACTION_PERCENT: usize = 10;
+
 /// Share of the memory budget, in percent, for answers that clients of Kafka have not taken.
 pub(crate) const ANSWERS_PERCENT: usize = 25;
 

@@ -3,7 +3,10 @@
 use cauce_core::message::Gauge;
 use tokio::sync::watch;
 
-use crate::limits::{ANSWERS_PERCENT, BODIES_PERCENT, PAGING_PERCENT, TIGHT_PERCENT, TRANSACTIONS_BYTES_MAX};
+use crate::limits::{
+    ANSWERS_PERCENT, BODIES_PERCENT, COMPACTION_PERCENT, PAGING_PERCENT, TIGHT_PERCENT,
+    TRANSACTIONS_BYTES_MAX,
+};
 
 /// Why publishers must wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -97,6 +100,11 @@ impl Memory {
     /// More would be a way to take everybody's memory: to ask for much, and to read nothing.
     pub fn answers_bytes_max(&self) -> usize {
         self.budget_bytes / 100 * ANSWERS_PERCENT
+    }
+
+    /// What the keys of a compaction may take. When they do not fit it goes on from there the next time.
+    pub(crate) fn compaction_bytes_max(&self) -> usize {
+        self.budget_bytes / 100 * COMPACTION_PERCENT
     }
 
     pub fn pressure(&self) -> Pressure {

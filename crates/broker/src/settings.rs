@@ -28,7 +28,8 @@ cauce_core::settings! {
         cleaner_threads: i32 = 1, "log.cleaner.threads" in 1..=1;
         cleaner_backoff_ms: i64 = 15_000, "log.cleaner.backoff.ms" in 1..=i64::MAX;
         cleaner_dedupe_bytes: i64 = 128 << 20, "log.cleaner.dedupe.buffer.size" in (1 << 20)..=i64::MAX;
-        cleaner_bytes_per_second: f64 = f64::MAX, "log.cleaner.io.max.bytes.per.second" in 1.0..=f64::MAX;
+        /// Kafka has no limit. At full speed whoever flushes beside it waits for its flushes.
+        cleaner_bytes_per_second: f64 = 33_554_432.0, "log.cleaner.io.max.bytes.per.second" in 1.0..=f64::MAX;
         producer_expiration_ms: i64 = 86_400_000, "producer.id.expiration.ms" in 1..=i64::MAX;
         offsets_partitions: i32 = 50, "offsets.topic.num.partitions" in 1..=i32::MAX;
         offsets_replication_factor: i32 = 1, "offsets.topic.replication.factor" in 1..=1;

@@ -95,6 +95,30 @@ fn a_topic_compacts_what_waits_for_too_long_though_it_is_little() {
 }
 
 #[test]
+fn with_little_memory_a_compaction_takes_more_runs() {
+    run(async {
+        let left_after = |memory_bytes, runs| async move {
+            let node = start_with(&MemoryDisk::new(), NodeConfig { memory_bytes, ..config() });
+            let partition = compacted(&node, &[]).await;
+            for number in 0..400 {
+                append(&node, &partition, wanted(&format!("{}", number % 100), 5000)).await;
+            }
+            let before = node.memory().gauge().bytes();
+            for _ in 0..runs {
+                node.compact_topics().await;
+            }
+            assert_eq!(node.memory().gauge().bytes(), before, "the keys are forgotten");
+            records(&partition).len()
+        };
+        // A tenth of this has room for about sixty keys.
+        let (little, plenty) = (40_000, config().memory_bytes);
+        let all = left_after(plenty, 1).await;
+        assert!(left_after(little, 1).await > all);
+        assert_eq!(left_after(little, 10).await, all);
+    });
+}
+
+#[test]
 fn a_producer_is_known_after_its_records_were_compacted_away_and_the_node_was_killed() {
     run(async {
         let disk = MemoryDisk::new();

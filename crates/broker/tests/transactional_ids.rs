@@ -274,6 +274,38 @@ fn what_cannot_be_kept_is_refused() {
 }
 
 /// With few partitions for what the node keeps for itself, as each is a file.
+#[test]
+fn what_is_remembered_of_producers_counts_and_when_memory_is_spent_no_more_is() {
+    run(async {
+        let disk = MemoryDisk::new();
+        let node = start(&disk);
+        topics(&node).await;
+        let partition = &partitions(&node)[0];
+        let memory = node.memory();
+        let mut client = Client::new(&"n".repeat(10_000), TransactionVersion::Classic);
+        client.init(&node).await.unwrap();
+        assert!(memory.gauge().bytes() > 10_000, "the name counts");
+        let before = memory.gauge().bytes();
+        client.write(&node, partition, 1).await.unwrap();
+        assert!(memory.gauge().bytes() > before + 100, "so does the producer where it wrote");
+
+        let spent = memory.gauge().charge(memory.budget_bytes());
+        let mut late = Client::new("late", TransactionVersion::Classic);
+        assert_eq!(late.init(&node).await, Err(TransactionalError::NoMemory));
+        client.end(&node, Ending::Commit).await.unwrap();
+        assert!(client.write(&node, partition, 2).await.is_err(), "a new transaction takes more");
+        drop(spent);
+        late.init(&node).await.unwrap();
+        client.write(&node, partition, 2).await.unwrap();
+        client.end(&node, Ending::Commit).await.unwrap();
+        node.stop().await;
+
+        let node = start(&disk.crash(None));
+        node.transactional_ids().list().await.expect("the coordinator has read what it kept");
+        assert!(node.memory().gauge().bytes() > 10_000, "after a restart it counts again");
+    });
+}
+
 fn start(disk: &MemoryDisk) -> Arc<Node> {
     let mut config = config();
     for name in ["offsets.topic.num.partitions", "transaction.state.log.num.partitions"] {

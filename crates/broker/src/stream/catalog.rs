@@ -121,7 +121,14 @@ impl Node {
             let at = TopicPartition { topic: topic.name.shared(), partition };
             let location = Arc::new(Location::new(self.shared.next_id(), &at, topic.id, &config));
             let stream = Stream::new(rules, 0, now_ms());
-            PartitionTask::spawn(at, location, self.shared.storage.clone(), stream, None)
+            PartitionTask::spawn(
+                at,
+                location,
+                self.shared.storage.clone(),
+                self.memory().gauge(),
+                stream,
+                None,
+            )
         }));
         topics.count((count - has) as usize);
         Ok(self.save(&topic))
@@ -199,14 +206,15 @@ impl Node {
         };
         let (storage, rules) = (&self.shared.storage, self.shared.settings.stream_rules());
         let number = || self.shared.next_id();
-        let topic = plan.start(definition.partitions, storage, number, |location| {
-            let recovered = files::recover(disk, location, rules, now_ms())?;
-            let reader = recovered.log.as_ref().map(|log| log.reader());
-            if let Some(log) = recovered.log {
-                storage.send(Job::Partition { at: location.clone(), job: PartitionJob::Adopt { log } });
-            }
-            Ok::<_, StartError>((recovered.stream, reader))
-        })?;
+        let topic =
+            plan.start(definition.partitions, storage, self.memory().gauge(), number, |location| {
+                let recovered = files::recover(disk, location, rules, now_ms())?;
+                let reader = recovered.log.as_ref().map(|log| log.reader());
+                if let Some(log) = recovered.log {
+                    storage.send(Job::Partition { at: location.clone(), job: PartitionJob::Adopt { log } });
+                }
+                Ok::<_, StartError>((recovered.stream, reader))
+            })?;
         self.shared.topics.change().add(topic);
         Ok(())
     }
@@ -250,7 +258,8 @@ impl Shared {
         topics.check_room(partitions)?;
         let rules = self.settings.stream_rules();
         let fresh = || Ok::<_, std::convert::Infallible>((Stream::new(rules, 0, now_ms()), None));
-        let Ok(topic) = plan.start(partitions, &self.storage, || self.next_id(), |_| fresh());
+        let Ok(topic) =
+            plan.start(partitions, &self.storage, self.memory.gauge(), || self.next_id(), |_| fresh());
         topics.add(topic.clone());
         let saved = self.save_topic(&topic);
         Ok((topic, saved))

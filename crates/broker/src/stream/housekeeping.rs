@@ -8,15 +8,16 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use cauce_core::message::Gauge;
 use tokio::sync::oneshot;
 
 use super::chores::{Chore, Planned, compaction_rules};
 use super::codec::Compression;
 use super::handle::{PartitionCommand, PartitionHandle};
+use super::throttle::Throttle;
 use super::topics::Topic;
 use crate::clock::now_ms;
 use crate::node::Node;
-use crate::settings::NodeSettings;
 
 /// The first look comes soon after the start: a node that is often restarted would keep all for ever.
 const FIRST_LOOK_MS: i64 = 30_000;
@@ -67,11 +68,16 @@ impl Node {
     /// Compacts all that is due, what has most to lose first.
     pub async fn compact_topics(&self) {
         let settings = &self.settings().node;
-        let keys_bytes_max = settings.cleaner_dedupe_bytes as usize;
+        let keys_bytes_max =
+            (settings.cleaner_dedupe_bytes as usize).min(self.memory().compaction_bytes_max());
         for partition in self.partitions_to_compact(keys_bytes_max) {
             let planned = partition.chore(|done| Chore::Plan { keys_bytes_max, done }).await.flatten();
             let Some(planned) = planned else { continue };
-            let run = Run { partition: partition.clone(), throttle: Throttle::new(settings) };
+            let run = Run {
+                partition: partition.clone(),
+                gauge: self.memory().gauge().clone(),
+                throttle: Throttle::new(settings.cleaner_bytes_per_second, Instant::now()),
+            };
             let ran = tokio::task::spawn_blocking(move || run.carry_out(planned)).await;
             match ran {
                 Ok(Ok(())) => {}
@@ -131,6 +137,7 @@ fn shares_to_compact(topic: &Arc<Topic>, keys_bytes_max: usize) -> Vec<(f64, Arc
 /// A compaction on its own thread.
 struct Run {
     partition: Arc<PartitionHandle>,
+    gauge: Gauge,
     throttle: Throttle,
 }
 
@@ -139,11 +146,12 @@ impl Run {
         let pace = |bytes| match self.partition.is_gone() {
             true => ControlFlow::Break(()),
             false => {
-                self.throttle.wait(bytes);
+                std::thread::sleep(self.throttle.pass(bytes, Instant::now()));
                 ControlFlow::Continue(())
             }
         };
         let mut run = planned.ready()?.begin(&Compression, &pace)?;
+        let _keys = self.gauge.charge(run.keys_bytes());
         let (mut before, mut after) = (0, 0);
         while let Some(compacted) = run.make_next()? {
             let installed = self.partition.chore_now(|done| Chore::Install { compacted, done });
@@ -154,29 +162,6 @@ impl Run {
         tracing::info!(partition = %self.partition.at, ?report, before, after, "a log was compacted");
         self.partition.chore_now(|done| Chore::End { report, done });
         Ok(())
-    }
-}
-
-/// Lets so many bytes through in a second.
-struct Throttle {
-    bytes_per_second: f64,
-    since: Instant,
-    passed: std::cell::Cell<u64>,
-}
-
-impl Throttle {
-    fn new(settings: &NodeSettings) -> Throttle {
-        let bytes_per_second = settings.cleaner_bytes_per_second;
-        Throttle { bytes_per_second, since: Instant::now(), passed: std::cell::Cell::new(0) }
-    }
-
-    fn wait(&self, bytes: u64) {
-        self.passed.set(self.passed.get() + bytes);
-        let due = Duration::try_from_secs_f64(self.passed.get() as f64 / self.bytes_per_second);
-        let early = due.unwrap_or(Duration::MAX).saturating_sub(self.since.elapsed());
-        if !early.is_zero() {
-            std::thread::sleep(early);
-        }
     }
 }
 

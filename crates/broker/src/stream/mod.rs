@@ -31,6 +31,7 @@ mod housekeeping;
 mod mapping;
 mod reading;
 mod task;
+mod throttle;
 mod topics;
 mod watch;
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cauce_core::message::{Charge, Gauge};
 use cauce_core::producer::Ending;
 use cauce_core::stream::{Appended, Isolation, Marker, Stream};
 use cauce_kafka::internal::control::EndMarker;
@@ -76,7 +77,9 @@ pub(super) struct PartitionTask {
     nothing_aborted_below: u64,
     markers: BatchBuilder,
     /// Charges of what is on its way to the log.
-    charges: VecDeque<(u64, Arc<cauce_core::message::Charge>)>,
+    charges: VecDeque<(u64, Arc<Charge>)>,
+    /// For what is remembered of producers.
+    of_producers: Charge,
 }
 
 /// How the task ends.
@@ -90,6 +93,7 @@ impl PartitionTask {
         at: cauce_core::partition::TopicPartition,
         location: Arc<Location>,
         storage: Storage,
+        gauge: &Gauge,
         stream: Stream,
         reader: Option<LogReader>,
     ) -> Arc<PartitionHandle> {
@@ -99,7 +103,6 @@ impl PartitionTask {
             storage,
             location,
             written: stream.end(),
-            stream,
             placed: Vec::new(),
             placed_bytes: 0,
             tells_written: false,
@@ -110,6 +113,8 @@ impl PartitionTask {
             nothing_aborted_below: 0,
             markers: BatchBuilder::new(),
             charges: VecDeque::new(),
+            of_producers: gauge.charge(stream.producers_bytes()),
+            stream,
         };
         tokio::spawn(task.run(mailbox));
         handle
@@ -272,6 +277,7 @@ impl PartitionTask {
 
     fn finish_turn(&mut self) {
         self.send_placed();
+        self.of_producers.set(self.stream.producers_bytes());
         self.handle.show(extent_of(&self.stream, self.visible_bytes));
     }
 

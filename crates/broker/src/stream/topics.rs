@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use cauce_core::Table;
+use cauce_core::message::Gauge;
 use cauce_core::partition::TopicPartition;
 use cauce_core::settings::SettingError;
 use cauce_core::topic::{self, NameError, Overrides, TopicConfig, TopicId, TopicName};
@@ -219,6 +220,7 @@ impl Plan {
         self,
         partitions: i32,
         storage: &Storage,
+        gauge: &Gauge,
         mut number: impl FnMut() -> u64,
         mut make: impl FnMut(&Arc<Location>) -> Result<(cauce_core::stream::Stream, Option<LogReader>), E>,
     ) -> Result<Arc<Topic>, E> {
@@ -227,7 +229,7 @@ impl Plan {
             let at = self.at(partition);
             let location = Arc::new(Location::new(number(), &at, self.id, &self.config));
             let (stream, reader) = make(&location)?;
-            handles.push(PartitionTask::spawn(at, location, storage.clone(), stream, reader));
+            handles.push(PartitionTask::spawn(at, location, storage.clone(), gauge, stream, reader));
         }
         let settings = TopicSettings { overrides: Arc::new(self.overrides), config: Arc::new(self.config) };
         Ok(Arc::new(Topic {

@@ -20,6 +20,8 @@ pub enum TransactionalError {
     Unknown,
     #[error("the node has {TRANSACTIONAL_IDS_MAX} transactional ids, and takes no more")]
     TooMany,
+    #[error("the memory budget is spent: new transactional ids and partitions have to wait")]
+    NoMemory,
     #[error("a name of {bytes} bytes is longer than the {most} that a record can hold")]
     NameTooLong { bytes: usize, most: usize },
     #[error(transparent)]

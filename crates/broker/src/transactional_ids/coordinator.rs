@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::TransactionalIds;
 use super::command::{Command, Request, TransactionalError};
+use super::held::Held;
 use super::loading::{self, Loaded};
 use super::parked::Parked;
 use super::under_way::{Report, UnderWay};
@@ -43,6 +44,7 @@ impl Coordinator {
             machine: transaction::Coordinator::new(rules),
             asked: HashMap::default(),
             last_token: 0,
+            held: Held::default(),
             parked: Parked::default(),
             under_way: UnderWay::default(),
             effects: Effects::default(),
@@ -62,6 +64,7 @@ pub(super) struct Task {
     /// Requests the machine has not answered, by their token.
     pub(super) asked: HashMap<u64, Request, foldhash::fast::RandomState>,
     pub(super) last_token: u64,
+    held: Held,
     parked: Parked,
     under_way: UnderWay,
     pub(super) effects: Effects,
@@ -117,6 +120,11 @@ impl Task {
 
     fn take_up(&mut self, loaded: Loaded) {
         let now_ms = self.clock.now_ms();
+        if let Some(node) = self.node.upgrade() {
+            for (id, record) in &loaded {
+                self.held.replace(node.memory().gauge(), id, Some(record));
+            }
+        }
         self.machine = transaction::Coordinator::restore(self.rules, loaded, now_ms, &mut self.effects);
         self.carry_out();
     }
@@ -199,6 +207,7 @@ impl Task {
         match effect {
             Effect::Persist { ticket, transactional_id, record } => {
                 let now_ms = self.clock.now_ms();
+                self.held.replace(node.memory().gauge(), &transactional_id, record.as_ref());
                 self.under_way.persist(&node, ticket, transactional_id, record.as_ref(), now_ms);
             }
             Effect::ReserveIds => self.under_way.reserve_ids(&node),

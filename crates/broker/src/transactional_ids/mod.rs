@@ -10,6 +10,7 @@
 //! | `coordinator`, `requests` | the task: it calls the machine and carries out its effects |
 //! | `parked` | requests that wait until their transactional id is at rest |
 //! | `under_way` | records and markers on their way to the log |
+//! | `held` | what they take of the memory budget |
 //! | `loading` | how transactional ids come back |
 //! | `records`, `state_topic` | their records, and the topic those are kept in |
 //! | `admission` | batches of a transaction on their way into a partition |
@@ -18,6 +19,7 @@ mod admission;
 mod command;
 mod coordinator;
 mod handle;
+mod held;
 mod loading;
 mod parked;
 mod records;

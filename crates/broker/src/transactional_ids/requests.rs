@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::command::{Command, Listed, Request, TransactionalError, answer};
 use super::coordinator::Task;
 use crate::limits::TRANSACTIONAL_IDS_MAX;
+use crate::node::Node;
 
 impl Task {
     pub(super) fn obey(&mut self, command: Command) -> ControlFlow<oneshot::Sender<()>> {
@@ -48,16 +49,22 @@ impl Task {
         self.carry_out();
     }
 
-    /// Whether a new transactional id can be kept. Those that are there have a topic to be kept in.
+    /// Whether more can be kept. What ends a transaction always can.
     fn check_room(&self, request: &Request) -> Result<(), TransactionalError> {
-        let Request::Init { id, .. } = request else { return Ok(()) };
-        if self.machine.get(id).is_some() {
+        let node = self.node.upgrade().ok_or(TransactionalError::Unavailable)?;
+        let is_new = match request {
+            Request::Init { id, .. } => self.machine.get(id).is_none(),
+            Request::Add { .. } => return check_memory(&node),
+            Request::Verify { .. } | Request::End { .. } => false,
+        };
+        if !is_new {
             return Ok(());
         }
+        check_memory(&node)?;
         if self.machine.len() >= TRANSACTIONAL_IDS_MAX {
             return Err(TransactionalError::TooMany);
         }
-        let node = self.node.upgrade().ok_or(TransactionalError::Unavailable)?;
+        // Those that are there have a topic to be kept in.
         node.transactions_topic().map(drop).map_err(|error| {
             tracing::error!(%error, "the topic of transactions cannot be made: no producer can have any");
             TransactionalError::Unavailable
@@ -86,6 +93,10 @@ impl Task {
         listed.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         listed
     }
+}
+
+fn check_memory(node: &Node) -> Result<(), TransactionalError> {
+    if node.memory().is_spent() { Err(TransactionalError::NoMemory) } else { Ok(()) }
 }
 
 impl Request {

@@ -240,6 +240,11 @@ impl Stream {
         self.producers.iter().map(|(id, state)| state.view(id))
     }
 
+    /// About what is remembered of producers and their transactions in memory.
+    pub fn producers_bytes(&self) -> usize {
+        self.producers.bytes() + self.verifications.bytes()
+    }
+
     /// When [`on_timeout`](Stream::on_timeout) has something to do.
     pub fn next_timeout(&self) -> Option<i64> {
         let anyone = !self.producers.is_empty() || self.verifications.len() > 0;

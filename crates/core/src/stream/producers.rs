@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::producer::ProducerState;
+use super::producer::{ProducerState, RECENT_MAX, Recent};
 use crate::producer::{Producer, ProducerId};
 
 /// When there is no room, this part of the producers goes at once, so that looking for the longest silent is rare.
 const EVICTED_PART: usize = 8;
+
+/// Of one, with the batches it is remembered by.
+const PRODUCER_BYTES: usize = size_of::<(ProducerId, ProducerState)>() + RECENT_MAX * size_of::<Recent>();
 
 #[derive(Debug, Default)]
 pub(super) struct Producers {
@@ -16,6 +19,10 @@ pub(super) struct Producers {
 impl Producers {
     pub(super) fn is_empty(&self) -> bool {
         self.by_id.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.by_id.len() * PRODUCER_BYTES
     }
 
     pub(super) fn get(&self, id: ProducerId) -> Option<&ProducerState> {

@@ -33,6 +33,10 @@ impl Verifications {
         self.by_id.len()
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.by_id.len() * size_of::<(ProducerId, Verification)>()
+    }
+
     pub(super) fn contains(&self, id: ProducerId) -> bool {
         self.by_id.contains_key(&id)
     }

@@ -136,7 +136,9 @@ impl Coded for TransactionalError {
     fn code(&self) -> ErrorCode {
         match self {
             TransactionalError::Loading => ErrorCode::CoordinatorLoadInProgress,
-            TransactionalError::Unavailable => ErrorCode::CoordinatorNotAvailable,
+            TransactionalError::Unavailable | TransactionalError::NoMemory => {
+                ErrorCode::CoordinatorNotAvailable
+            }
             TransactionalError::Unknown => ErrorCode::TransactionalIdNotFound,
             TransactionalError::TooMany => ErrorCode::PolicyViolation,
             TransactionalError::NameTooLong { .. } => ErrorCode::InvalidRequest,

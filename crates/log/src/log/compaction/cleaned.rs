@@ -14,7 +14,7 @@ use crate::segment::{IndexFiles, LOG_SUFFIX, OFFSET_INDEX_SUFFIX, Segment, TIME_
 const WRITE_BYTES: usize = 1 << 20;
 
 /// Flushed as it grows: flushing much at once would make everybody else wait who flushes.
-const FLUSH_BYTES: u64 = 4 << 20;
+const FLUSH_BYTES: u64 = 1 << 20;
 
 /// Takes the segments `sources`, one after the other.
 #[derive(Debug)]

@@ -30,6 +30,10 @@ impl KeyMap {
         KeyMap { slots: vec![None; SLOTS_MIN], slots_max, len: 0 }
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.slots.len() * SLOT_BYTES
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
     }

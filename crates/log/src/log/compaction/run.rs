@@ -108,6 +108,11 @@ impl CompactionRun<'_> {
         }
     }
 
+    /// What its keys take in memory.
+    pub fn keys_bytes(&self) -> usize {
+        self.selection.keys.bytes()
+    }
+
     pub fn report(&self) -> CompactionReport {
         CompactionReport {
             compacted_below: self.selection.below,
@@ -170,8 +175,14 @@ impl CompactionRun<'_> {
             };
             keep_pace(self.pace, batch.len_bytes())?;
             match self.selection.decide(&batch) {
-                Fate::Stays => out.keep(batch.bytes())?,
-                Fate::Becomes(smaller) => out.replace(&smaller)?,
+                Fate::Stays => {
+                    keep_pace(self.pace, batch.len_bytes())?;
+                    out.keep(batch.bytes())?;
+                }
+                Fate::Becomes(smaller) => {
+                    keep_pace(self.pace, smaller.len())?;
+                    out.replace(&smaller)?;
+                }
                 Fate::Gap => out.leave_out(&batch)?,
             }
         }
