@@ -157,8 +157,7 @@ async fn wait_until(is_so: impl Fn() -> bool) {
 #[tokio::test]
 async fn a_fetch_that_waits_is_counted_by_its_partitions() {
     let broker = Broker::start().await;
-    let mut client = broker.client_with("t", 1).await;
-    // Those that are not there are answered too.
+    let mut client = broker.client_with("t", 1000).await;
     let partitions: Vec<(i32, i64)> = (0..1000).map(|partition| (partition, 0)).collect();
     let request = cauce_kafka::messages::fetch::FetchRequest {
         max_wait_ms: 60_000,
