@@ -273,7 +273,6 @@ fn what_cannot_be_kept_is_refused() {
     });
 }
 
-/// With few partitions for what the node keeps for itself, as each is a file.
 #[test]
 fn what_is_remembered_of_producers_counts_and_when_memory_is_spent_no_more_is() {
     run(async {
@@ -306,6 +305,7 @@ fn what_is_remembered_of_producers_counts_and_when_memory_is_spent_no_more_is() 
     });
 }
 
+/// With few partitions for what the node keeps for itself, as each is a file.
 fn start(disk: &MemoryDisk) -> Arc<Node> {
     let mut config = config();
     for name in ["offsets.topic.num.partitions", "transaction.state.log.num.partitions"] {

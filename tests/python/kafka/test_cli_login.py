@@ -1,31 +1,18 @@
 """`cauce topic` and `cauce group` where everybody logs in."""
 
-import json
 import subprocess
 
 import pytest
 from brokers import Cauce
+from logins import strict_broker
 
-DEFINITIONS = {
-    "users": [
-        {"name": "guest", "password": "guest", "tags": "administrator"},
-        {"name": "ana", "password": "ana's", "tags": ""},
-    ],
-    "vhosts": [{"name": "/"}],
-    "permissions": [
-        {"user": "guest", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"},
-        {"user": "ana", "vhost": "/", "configure": "", "write": "^shop[.]", "read": "^(shop[.]|ana-)"},
-    ],
-}
 FAILED, UNREACHABLE = 1, 3
 SECONDS_MAX = 60
 
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory):
-    home = tmp_path_factory.mktemp("strict")
-    (home / "definitions.json").write_text(json.dumps(DEFINITIONS))
-    with Cauce(home, "--kafka-anonymous", "never", "--definitions", home / "definitions.json") as broker:
+    with strict_broker(tmp_path_factory.mktemp("strict")) as broker:
         yield broker
 
 

@@ -1,7 +1,6 @@
 """Clients that log in (SASL_PLAINTEXT, PLAIN) as users of AMQP, and what their permissions let them do."""
 
 import asyncio
-import json
 
 import aiokafka.errors
 import confluent_kafka
@@ -11,27 +10,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from confluent_kafka.admin import AdminClient, NewTopic
 from kafka import KafkaConsumer, KafkaProducer
 
-from brokers import Cauce
-
-DEFINITIONS = {
-    "users": [
-        {"name": "guest", "password": "guest", "tags": "administrator"},
-        {"name": "ana", "password": "ana's", "tags": ""},
-    ],
-    "vhosts": [{"name": "/"}],
-    "permissions": [
-        {"user": "guest", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"},
-        {"user": "ana", "vhost": "/", "configure": "", "write": "^shop[.]", "read": "^(shop[.]|ana-)"},
-    ],
-}
+from logins import strict_broker
 
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory):
     """A broker where everybody logs in."""
-    home = tmp_path_factory.mktemp("strict")
-    (home / "definitions.json").write_text(json.dumps(DEFINITIONS))
-    with Cauce(home, "--kafka-anonymous", "never", "--definitions", home / "definitions.json") as broker:
+    with strict_broker(tmp_path_factory.mktemp("strict")) as broker:
         admin = AdminClient(confluent(servers_of(broker), "guest", "guest"))
         for topic in ("shop.orders", "secret"):
             admin.create_topics([NewTopic(topic, 1)])[topic].result(20)

@@ -22,7 +22,14 @@ struct Entry {
     group: Group,
     /// As it stands in the deadlines.
     wakes_ms: Option<i64>,
+    /// As it was when the group was reviewed last.
     charge: Charge,
+}
+
+impl Entry {
+    fn new(group: Group, gauge: &Gauge) -> Entry {
+        Entry { group, wakes_ms: None, charge: gauge.charge(0) }
+    }
 }
 
 impl Registry {
@@ -40,8 +47,7 @@ impl Registry {
 
     pub(super) fn get_or_insert(&mut self, id: &GroupId, make: impl FnOnce() -> Group) -> &mut Group {
         let entry = self.groups.entry(id.clone());
-        let charge = || self.gauge.charge(GROUP_BYTES + id.len());
-        &mut entry.or_insert_with(|| Entry { group: make(), wakes_ms: None, charge: charge() }).group
+        &mut entry.or_insert_with(|| Entry::new(make(), &self.gauge)).group
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&GroupId, &Group)> {
@@ -53,11 +59,10 @@ impl Registry {
     }
 
     pub(super) fn insert(&mut self, id: GroupId, group: Group) {
-        let charge = self.gauge.charge(GROUP_BYTES + id.len());
-        self.groups.insert(id, Entry { group, wakes_ms: None, charge });
+        self.groups.insert(id, Entry::new(group, &self.gauge));
     }
 
-    /// To be called after each call to a group: it is forgotten if there is nothing to remember, or called again when
+    /// To be called after each call to a group: it is charged, and forgotten if there is nothing to remember, or called again when
     /// it wants to be.
     pub(super) fn review(&mut self, id: &GroupId) {
         let Some(entry) = self.groups.get_mut(id) else { return };

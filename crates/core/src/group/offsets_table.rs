@@ -13,15 +13,24 @@ struct Entry {
     write: WriteId,
 }
 
+type Offsets = BTreeMap<TopicPartition, Entry>;
+
 /// What an offset takes: every commit brings names of its own.
 fn bytes_of(at: &TopicPartition, entry: &Entry) -> usize {
     size_of::<(TopicPartition, Entry)>() + at.topic.len() + entry.value.metadata.len()
 }
 
+/// `bytes` are those of all offsets.
+fn insert(offsets: &mut Offsets, bytes: &mut usize, at: TopicPartition, entry: Entry) {
+    *bytes += bytes_of(&at, &entry);
+    let before = offsets.insert(at.clone(), entry);
+    *bytes -= before.map_or(0, |before| bytes_of(&at, &before));
+}
+
 #[derive(Debug, Default)]
 pub(super) struct OffsetsTable {
-    committed: BTreeMap<TopicPartition, Entry>,
-    pending: BTreeMap<ProducerId, BTreeMap<TopicPartition, Entry>>,
+    committed: Offsets,
+    pending: BTreeMap<ProducerId, Offsets>,
     bytes: usize,
 }
 
@@ -63,10 +72,7 @@ impl OffsetsTable {
 
     pub(super) fn put(&mut self, at: TopicPartition, value: CommittedOffset, write: WriteId) {
         if self.committed.get(&at).is_none_or(|entry| entry.write < write) {
-            let entry = Entry { value, write };
-            self.bytes += bytes_of(&at, &entry);
-            let before = self.committed.insert(at.clone(), entry);
-            self.bytes -= before.map_or(0, |before| bytes_of(&at, &before));
+            insert(&mut self.committed, &mut self.bytes, at, Entry { value, write });
         }
     }
 
@@ -77,10 +83,8 @@ impl OffsetsTable {
         value: CommittedOffset,
         write: WriteId,
     ) {
-        let entry = Entry { value, write };
-        self.bytes += bytes_of(&at, &entry);
-        let before = self.pending.entry(producer).or_default().insert(at.clone(), entry);
-        self.bytes -= before.map_or(0, |before| bytes_of(&at, &before));
+        let offsets = self.pending.entry(producer).or_default();
+        insert(offsets, &mut self.bytes, at, Entry { value, write });
     }
 
     /// Says which partitions it was about.

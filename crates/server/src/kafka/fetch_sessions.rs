@@ -104,10 +104,14 @@ impl FetchSessions {
         let (id, epoch, has_ids) = (request.session_id, request.session_epoch, version >= IDS_SINCE);
         if epoch == FIRST_EPOCH || epoch == NO_SESSION_EPOCH {
             open.close(id);
-            let wanted = distinct(request.topics.into_iter().flat_map(wanted_of));
-            let session = match epoch {
-                FIRST_EPOCH => self.begin_session(&mut open, &wanted, has_ids, now),
-                _ => 0,
+            let topics = request.topics.into_iter();
+            let (wanted, session) = match epoch {
+                FIRST_EPOCH => {
+                    let wanted = distinct(topics.map(kept).flat_map(wanted_of));
+                    let session = self.begin_session(&mut open, &wanted, has_ids, now);
+                    (wanted, session)
+                }
+                _ => (distinct(topics.flat_map(wanted_of)), 0),
             };
             return Ok(Asked { wanted, session, is_incremental: false });
         }
@@ -177,10 +181,13 @@ impl FetchSessions {
     }
 }
 
+/// With bytes of its own: a session would keep those of the whole request.
+fn kept(topic: FetchTopic) -> FetchTopic {
+    FetchTopic { topic: Text::from(topic.topic.to_string()), ..topic }
+}
+
 fn wanted_of(topic: FetchTopic) -> impl Iterator<Item = Wanted> {
     let FetchTopic { topic, topic_id, partitions } = topic;
-    // Its own bytes: a session would keep those of the whole request.
-    let topic = Text::from(topic.to_string());
     partitions.into_iter().map(move |partition| Wanted {
         of: Named { topic: topic.clone(), topic_id, partition: partition.partition },
         offset: partition.fetch_offset,
@@ -224,7 +231,7 @@ impl Open {
 
 impl Session {
     fn change(&mut self, request: FetchRequest) {
-        for wanted in request.topics.into_iter().flat_map(wanted_of) {
+        for wanted in request.topics.into_iter().map(kept).flat_map(wanted_of) {
             self.want(wanted);
         }
         for forgotten in request.forgotten_topics_data {
