@@ -62,8 +62,8 @@ impl Registry {
         self.groups.insert(id, Entry::new(group, &self.gauge));
     }
 
-    /// To be called after each call to a group: it is charged, and forgotten if there is nothing to remember, or called again when
-    /// it wants to be.
+    /// To be called after each call to a group: it is charged, and forgotten if there is nothing to remember, or called
+    /// again when it wants to be.
     pub(super) fn review(&mut self, id: &GroupId) {
         let Some(entry) = self.groups.get_mut(id) else { return };
         if entry.group.is_blank() {
